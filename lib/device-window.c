@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The window: accesses to the peer's memory, direct or over the link (protocol
+ * sections 3 and 4).
+ */
+#include "device.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "mutant.h"
+#include "os.h"
+
+uint64_t mx_window_last(const struct memexpose_device *device)
+{
+    uint64_t start, size;
+
+    if (device->config.window_size == UINT64_MAX) {
+        return UINT64_MAX;      /* stands for 2^64 */
+    }
+    if (device->config.window_size) {
+        return device->config.window_size - 1;
+    }
+    mx_session_peer_span(&device->member.link.session, &start, &size);
+    if (size > 0 && size < UINT64_MAX - start) {
+        return start + size - 1;
+    }
+    return UINT64_MAX;
+}
+
+static bool in_window(const struct memexpose_device *device, uint64_t address,
+                      uint64_t bytes)
+{
+    uint64_t last = mx_window_last(device);
+
+    return address <= last && bytes - 1 <= last - address;
+}
+
+void mx_window_settled(struct memexpose_device *device)
+{
+    struct mx_link *link = &device->member.link;
+    struct mx_request *request, *next;
+
+    for (request = TAILQ_FIRST(&link->waiting); request; request = next) {
+        next = TAILQ_NEXT(request, entry);
+        if (!in_window(device, request->message.offset,
+                       request->message.size)) {
+            TAILQ_REMOVE(&link->waiting, request, entry);
+            request->done = true;
+            request->result = -ERANGE;
+            mx_group_news(mx_device_group(device));
+        }
+    }
+}
+
+/* One load or store where the access is aligned, bytes otherwise. */
+static uint64_t load(const void *host, unsigned bytes)
+{
+    uint8_t copy[8] = { 0 };
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+
+    if ((uintptr_t)host % bytes != 0) {
+        memcpy(copy, host, bytes);
+        return mx_value_from_bytes(copy, bytes);
+    }
+    switch (bytes) {
+    case 1:
+        copy[0] = *(const volatile uint8_t *)host;
+        break;
+    case 2:
+        two = *(const volatile uint16_t *)host;
+        memcpy(copy, &two, sizeof(two));
+        break;
+    case 4:
+        four = *(const volatile uint32_t *)host;
+        memcpy(copy, &four, sizeof(four));
+        break;
+    default:
+        eight = *(const volatile uint64_t *)host;
+        memcpy(copy, &eight, sizeof(eight));
+        break;
+    }
+    return mx_value_from_bytes(copy, bytes);
+}
+
+static void store(void *host, unsigned bytes, uint64_t value)
+{
+    uint8_t copy[8];
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+
+    mx_value_to_bytes(value, copy);
+    if ((uintptr_t)host % bytes != 0) {
+        memcpy(host, copy, bytes);
+        return;
+    }
+    switch (bytes) {
+    case 1:
+        *(volatile uint8_t *)host = copy[0];
+        break;
+    case 2:
+        memcpy(&two, copy, sizeof(two));
+        *(volatile uint16_t *)host = two;
+        break;
+    case 4:
+        memcpy(&four, copy, sizeof(four));
+        *(volatile uint32_t *)host = four;
+        break;
+    default:
+        memcpy(&eight, copy, sizeof(eight));
+        *(volatile uint64_t *)host = eight;
+        break;
+    }
+}
+
+static void *host_of(const struct mx_region *region, uint64_t address)
+{
+    return (uint8_t *)region->host + (address - region->start);
+}
+
+/* Where the memory is mapped the access is direct. */
+static bool access_directly(struct memexpose_device *device,
+                            struct mx_request *request)
+{
+    struct mx_message *message = &request->message;
+    const struct mx_region *region =
+        mx_region_cache_find(&device->cache, message->offset, message->size);
+    void *host;
+
+    if (!region || (message->type == MX_WRITE && region->readonly)) {
+        return false;
+    }
+    host = host_of(region, message->offset);
+    if (message->type == MX_WRITE) {
+        store(host, message->size, message->value);
+    } else {
+        request->value = load(host, message->size);
+    }
+    return true;
+}
+
+struct access_wait {
+    struct memexpose_device *device;
+    struct mx_request *request;
+};
+
+/* A response counts once what the peer took away before it is gone. */
+static bool access_done(void *arg)
+{
+    const struct access_wait *wait = arg;
+
+    return wait->request->done &&
+           (!wait->request->answered || wait->device->removals == 0 ||
+            !MX_RULE(HOLD_ANSWERS));
+}
+
+static int access_by_link(struct memexpose_device *device,
+                          struct mx_request *request)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    struct access_wait wait = { .device = device, .request = request };
+    struct mx_link *link = &device->member.link;
+    int64_t now = mx_group_now(group);
+    int ret;
+
+    request->deadline = device->config.request_timeout > MX_FOREVER - now ?
+                        MX_FOREVER : now + device->config.request_timeout;
+    mx_member_ref(&device->member);
+    mx_link_submit(link, request);
+    ret = mx_group_wait(group, &(struct mx_wait) {
+        .member = &device->member,
+        .done = access_done,
+        .arg = &wait,
+        .deadline = request->deadline,
+        .mark = mx_group_cancel_mark(group, &device->member),
+    });
+    if (ret == -ETIMEDOUT && !request->done) {
+        mx_link_fail(link, -ETIMEDOUT, false, "an access was not answered in "
+                     "time");
+        mx_group_settle(group);
+    }
+    if (ret == 0) {
+        ret = request->result;
+    } else {
+        mx_link_abandon(link, request);
+        mx_group_polls_changed(group);
+    }
+    mx_member_unref(&device->member);
+    return ret;
+}
+
+static int access_locked(struct memexpose_device *device,
+                         struct mx_request *request)
+{
+    const struct mx_link *link = &device->member.link;
+    const struct mx_message *message = &request->message;
+
+    if (mx_group_must_not_access(mx_device_group(device)) &&
+        MX_RULE(NO_NESTED_ACCESS)) {
+        return MEMEXPOSE_RESULT_DECODE;
+    }
+    if (!device->regs.enabled || !link->up || link->end.set) {
+        return -ENOTCONN;
+    }
+    if (link->session.phase == MX_PHASE_SETTLED &&
+        !in_window(device, message->offset, message->size)) {
+        return -ERANGE;
+    }
+    if (access_directly(device, request)) {
+        return 0;
+    }
+    return access_by_link(device, request);
+}
+
+static int access(struct memexpose_device *device, uint8_t type,
+                  uint64_t address, unsigned bytes, uint64_t *value)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    struct mx_request request;
+    int ret;
+
+    if (!mx_access_size_valid(bytes)) {
+        return -EINVAL;
+    }
+    memset(&request, 0, sizeof(request));
+    request.message.type = type;
+    request.message.offset = address;
+    request.message.size = (uint8_t)bytes;
+    request.message.value = mx_value_of_size(*value, bytes);
+    mx_group_enter(group);
+    ret = access_locked(device, &request);
+    mx_group_leave(group);
+    *value = request.value;
+    return ret;
+}
+
+int memexpose_read(struct memexpose_device *device, uint64_t address,
+                   unsigned bytes, uint64_t *value)
+{
+    uint64_t result = 0;
+    int ret = access(device, MX_READ, address, bytes, &result);
+
+    *value = ret == 0 ? result : UINT64_MAX;
+    return ret;
+}
+
+int memexpose_write(struct memexpose_device *device, uint64_t address,
+                    unsigned bytes, uint64_t value)
+{
+    return access(device, MX_WRITE, address, bytes, &value);
+}
+
+/* --- blocks -------------------------------------------------------------- */
+
+/* The largest naturally aligned piece. */
+static unsigned piece_size(uint64_t address, size_t bytes)
+{
+    unsigned size = 8;
+
+    while (size > bytes || address % size != 0) {
+        size /= 2;
+    }
+    return size;
+}
+
+/*
+ * Find what is mapped at @address and keep it from being freed while it is
+ * copied without the lock.
+ */
+static struct mx_mapping *pin(struct memexpose_device *device,
+                              uint64_t address, bool write, size_t *bytes,
+                              void **host)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    const struct mx_region *region = NULL;
+    struct mx_mapping *mapping = NULL;
+
+    mx_group_enter(group);
+    if (device->regs.enabled && !mx_group_must_not_access(group)) {
+        region = mx_region_cache_find(&device->cache, address, 1);
+    }
+    if (region && !(write && region->readonly)) {
+        uint64_t left = region->size - (address - region->start);
+
+        *bytes = left < *bytes ? (size_t)left : *bytes;
+        *host = host_of(region, address);
+        mapping = region->owner;
+        mapping->users++;
+        mx_member_ref(&device->member);
+    }
+    mx_group_leave(group);
+    return mapping;
+}
+
+static void unpin(struct memexpose_device *device, struct mx_mapping *mapping)
+{
+    struct memexpose_group *group = mx_device_group(device);
+
+    mx_group_enter(group);
+    mx_import_unpin(device, mapping);
+    mx_member_unref(&device->member);
+    mx_group_leave(group);
+}
+
+/* Copy or access one piece at @address; *@bytes becomes how much it was. */
+static int transfer(struct memexpose_device *device, uint64_t address,
+                    uint8_t *buffer, size_t *bytes, bool write)
+{
+    struct mx_mapping *mapping;
+    uint8_t copy[8];
+    uint64_t value = 0;
+    void *host;
+    int ret;
+
+    mapping = pin(device, address, write, bytes, &host);
+    if (mapping) {
+        memcpy(write ? host : buffer, write ? buffer : host, *bytes);
+        unpin(device, mapping);
+        return 0;
+    }
+    *bytes = piece_size(address, *bytes);
+    if (write) {
+        value = mx_value_from_bytes(buffer, (unsigned)*bytes);
+        return memexpose_write(device, address, (unsigned)*bytes, value);
+    }
+    ret = memexpose_read(device, address, (unsigned)*bytes, &value);
+    if (ret == 0) {
+        mx_value_to_bytes(value, copy);
+        memcpy(buffer, copy, *bytes);
+    }
+    return ret;
+}
+
+static int transfer_all(struct memexpose_device *device, uint64_t address,
+                        uint8_t *buffer, size_t bytes, size_t *done,
+                        bool write)
+{
+    int ret = 0;
+
+    for (*done = 0; *done < bytes && ret == 0;) {
+        size_t piece = bytes - *done;
+
+        ret = transfer(device, address + *done, buffer + *done, &piece, write);
+        if (ret == 0) {
+            *done += piece;
+        }
+    }
+    return ret;
+}
+
+/* A callback may destroy the device between two pieces. */
+static int transfer_block(struct memexpose_device *device, uint64_t address,
+                          uint8_t *buffer, size_t bytes, size_t *done,
+                          bool write)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    size_t count = 0;
+    int ret = -ERANGE;
+
+    if (bytes == 0 || !mx_range_overflows(address, bytes)) {
+        mx_group_enter(group);
+        mx_member_ref(&device->member);
+        mx_group_leave(group);
+        ret = transfer_all(device, address, buffer, bytes, &count, write);
+        mx_group_enter(group);
+        mx_member_unref(&device->member);
+        mx_group_leave(group);
+    }
+    if (done) {
+        *done = count;
+    }
+    return ret;
+}
+
+int memexpose_read_block(struct memexpose_device *device, uint64_t address,
+                         void *buffer, size_t bytes, size_t *done)
+{
+    return transfer_block(device, address, buffer, bytes, done, false);
+}
+
+int memexpose_write_block(struct memexpose_device *device, uint64_t address,
+                          const void *buffer, size_t bytes, size_t *done)
+{
+    return transfer_block(device, address, (uint8_t *)buffer, bytes, done,
+                          true);
+}
+
+/* --- looking ranges up --------------------------------------------------- */
+
+void *memexpose_device_translate(struct memexpose_device *device,
+                                 uint64_t address,
+                                 struct memexpose_range *range)
+{
+    const struct mx_region *region =
+        mx_region_cache_find(&device->cache, address, 1);
+
+    if (!region) {
+        return NULL;
+    }
+    mx_describe_range(region, range);
+    return host_of(region, address);
+}
+
+size_t memexpose_device_ranges(struct memexpose_device *device,
+                               struct memexpose_range *ranges, size_t max)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    size_t count, i;
+
+    mx_group_enter(group);
+    count = mx_region_cache_count(&device->cache);
+    for (i = 0; i < count && i < max; i++) {
+        mx_describe_range(mx_region_cache_at(&device->cache, i), &ranges[i]);
+    }
+    mx_group_leave(group);
+    return count;
+}
+
+bool memexpose_device_handle_sigbus(struct memexpose_device *device,
+                                    const void *address)
+{
+    struct memexpose_group *group = mx_device_group(device);
+
+    if (!mx_faults_patch(&device->faults, address)) {
+        return false;
+    }
+    atomic_store(&device->faulted, true);
+    mx_group_wake_all(group);
+    mx_os_wake(group->loop_fd);
+    return true;
+}
