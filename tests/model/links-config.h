@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configurations of links.pml: who is linked with whom, what the local
+ * threads (slots 1, 2, ...) and the services do.
+ */
+
+#if defined(CONFIG_PAIR)
+/* Two machines, one link; each accesses and changes its map. */
+#define MACHINES 2
+#define LINKS 1
+#define GUESTS 2
+#define SINGLE
+#define GUEST_ACCESSES(slot) 2
+#define GUEST_CHANGES(slot) 1
+#define SERVICE_CHANGES(m) 1
+
+#elif defined(CONFIG_NESTED)
+/* The same; a service tries an access of its own or changes the map. */
+#define MACHINES 2
+#define LINKS 1
+#define GUESTS 2
+#define SINGLE
+#define NESTED 1
+#define CANCELS 1
+#define GUEST_ACCESSES(slot) 2
+#define GUEST_CHANGES(slot) 0
+#define SERVICE_CHANGES(m) 1
+
+#elif defined(CONFIG_THREADS)
+/* Accesses and map changes run in threads of their own. */
+#define MACHINES 2
+#define LINKS 1
+#define GUESTS 4
+#define GUEST_MACHINE(slot) (((slot) - 1) & 1)
+#define GUEST_ACCESSES(slot) ((slot) == 1 -> 2 : (slot) == 2)
+#define GUEST_CHANGES(slot) ((slot) > 2)
+#define SERVICE_CHANGES(m) 1
+
+#elif defined(CONFIG_QUEUE)
+/* Two threads of a machine access over one link. */
+#define MACHINES 2
+#define LINKS 1
+#define GUESTS 3
+#define CANCELS 1
+#define NESTED 1
+#define GUEST_MACHINE(slot) (((slot) - 1) & 1)
+#define GUEST_ACCESSES(slot) 1
+#define GUEST_CHANGES(slot) ((slot) == 2)
+#define SERVICE_CHANGES(m) (m)
+
+#elif defined(CONFIG_RANGES)
+/* Map changes of two invalidations. */
+#define MACHINES 2
+#define LINKS 1
+#define GUESTS 3
+#define RANGES 2
+#define GUEST_MACHINE(slot) (((slot) - 1) & 1)
+#define GUEST_ACCESSES(slot) ((slot) == 1 -> 2 : 0)
+#define GUEST_CHANGES(slot) ((slot) >= 2)
+#define SERVICE_CHANGES(m) 0
+
+#elif defined(CONFIG_DOUBLE)
+/* Two devices in each of two processes. */
+#define MACHINES 2
+#define LINKS 2
+#define GUESTS 2
+#define SINGLE
+#define OWNER(e) ((e) & 1)
+#define GUEST_LINK(slot, l) true
+#define GUEST_END(slot, l) (2 * (l) + (slot) - 1)
+#define GUEST_ACCESSES(slot) 2
+#define GUEST_CHANGES(slot) 1
+#define SERVICE_CHANGES(m) 1
+
+#elif defined(CONFIG_TRIANGLE)
+/* Three processes, each linked with both others; one thread each. */
+#define MACHINES 3
+#define LINKS 3
+#define GUESTS 3
+#define SINGLE
+#define OWNER(e) ((((e) + 1) >> 1) % 3)
+#define FIRST_END(m) ((m) == 0 -> 0 : 2 * (m) - 1)
+#define GUEST_LINK(slot, l) true
+#define GUEST_END(slot, l) \
+    ((l) == 0 -> 2 * ((slot) - 1) : \
+     ((slot) == 1 -> 5 : 2 * ((slot) - 1) - 1))
+#define GUEST_ACCESSES(slot) 1
+#define GUEST_CHANGES(slot) ((slot) == 2)
+#define SERVICE_CHANGES(m) ((m) == 0)
+
+#elif defined(CONFIG_RECONNECT)
+/* The link ends at any step and comes back. */
+#define MACHINES 2
+#define LINKS 1
+#define GUESTS 2
+#define BREAKS 1
+#ifndef RANGES
+#define RANGES 2
+#endif
+#define GUEST_ACCESSES(slot) 2
+#define GUEST_CHANGES(slot) ((slot) == 1)
+#define SERVICE_CHANGES(m) (m)
+
+#endif
+
+#ifndef OWNER
+#define OWNER(e) (e)
+#endif
+#ifndef FIRST_END
+#define FIRST_END(m) (m)
+#endif
+#ifndef GUEST_MACHINE
+#define GUEST_MACHINE(slot) ((slot) - 1)
+#endif
+#ifndef GUEST_LINK
+#define GUEST_LINK(slot, l) ((l) == 0)
+#endif
+#ifndef GUEST_END
+#define GUEST_END(slot, l) GUEST_MACHINE(slot)
+#endif
