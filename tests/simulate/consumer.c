@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The consumer's callbacks: memory with the space of the library behind it,
+ * and registers by which a peer's access makes things happen while it is
+ * serviced (protocol section 3).
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "device.h"
+#include "os.h"
+
+struct time_spent {
+    int64_t began;
+};
+
+static struct time_spent enter_callback(void)
+{
+    struct time_spent spent = { world.now };
+
+    fiber_current->depth++;
+    return spent;
+}
+
+/* A wait may take longer by what callbacks took meanwhile. */
+static void leave_callback(struct time_spent spent)
+{
+    fiber_current->depth--;
+    fiber_current->callbacks += world.now - spent.began;
+}
+
+/* --- service ------------------------------------------------------------- */
+
+/* Does the request that is being serviced beat all that we have sent? */
+static void check_beats(const struct sim_device *device)
+{
+    const struct mx_session *session = &device->device->member.link.session;
+    unsigned own, theirs = 2 * MX_CLASS_ACCESS + 1 - session->subpriority;
+
+    for (own = 0; own < MX_CLASSES; own++) {
+        SIM_CHECK(!session->out[own].active ||
+                  theirs < session->out[own].request.priority,
+                  "%s services an access of priority %u while its own of %u "
+                  "is outstanding", device->process->name, theirs,
+                  session->out[own].request.priority);
+    }
+}
+
+static struct time_spent begin_service(struct sim_device *device)
+{
+    struct process *process = device->process;
+
+    SIM_CHECK(device->resolved || process->in_service == 0,
+              "%s services two accesses at a time", process->name);
+    SIM_CHECK(device->resolved || process->group->map_changes == 0,
+              "%s services an access in a map change", process->name);
+    device->resolved = false;
+    check_beats(device);
+    process->in_service++;
+    device->callbacks++;
+    totals.served++;
+    fiber_current->services++;
+    return enter_callback();
+}
+
+static void end_service(struct sim_device *device, struct time_spent spent)
+{
+    fiber_linger();
+    device->process->in_service--;
+    fiber_current->services--;
+    leave_callback(spent);
+}
+
+static void nested_access(struct process *process)
+{
+    unsigned i;
+
+    for (i = 0; i < process->device_count; i++) {
+        uint64_t value, waits = fiber_current->waits;
+        bool may_wait = world.plan.preempt > 0;
+        int ret = memexpose_read(process->devices[i].device,
+                                 slot_address(0) + cell_offset(2), 4, &value);
+
+        SIM_CHECK(ret == MEMEXPOSE_RESULT_DECODE, "%s: an access from within "
+                  "a service gave %d", process->name, ret);
+        SIM_CHECK(may_wait || fiber_current->waits == waits, "%s: an access "
+                  "from within a service waited", process->name);
+    }
+}
+
+static void move_slot(struct process *process, unsigned slot)
+{
+    if (!world.plan.map_changes || process->slots[slot].busy) {
+        return;
+    }
+    sim_trace("slot %u moves within the service", slot);
+    slot_withdraw(process, slot);
+    slot_add(process, slot);
+}
+
+static void control(struct sim_device *device, uint64_t value)
+{
+    struct process *process = device->process;
+
+    switch (value % 8) {
+    case 0:
+    case 1:
+        move_slot(process, (unsigned)(value / 8 % SLOTS));
+        break;
+    case 2:
+    case 3:
+        nested_access(process);
+        break;
+    case 4:
+        fiber_sleep(world.now + (int64_t)(value / 8 % 30) * MS);
+        break;
+    case 5:
+        operation_interrupt(device);
+        break;
+    case 6:
+        if (world.plan.map_changes) {
+            operation_custom_change(process);
+        }
+        break;
+    default:
+        if (world.plan.resets && sim_chance(1, 3)) {
+            operation_disrupt(process, true);
+        }
+        break;
+    }
+}
+
+static int find_cell(uint64_t address, unsigned *slot, unsigned *cell)
+{
+    for (*slot = 0; *slot < SLOTS; ++*slot) {
+        for (*cell = 0; *cell < CELLS; ++*cell) {
+            if (address == slot_address(*slot) + cell_offset(*cell)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+static int on_read(void *opaque, uint64_t address, unsigned bytes,
+                   uint64_t *value)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = begin_service(device);
+    int ret = 0;
+
+    sim_trace("services a read of %u at 0x%llx", bytes,
+              (unsigned long long)address);
+    if (address >= CONTROL) {
+        *value = 0x77;
+    } else {
+        ret = memexpose_space_read(device->process->space, address, bytes,
+                                   value);
+    }
+    end_service(device, spent);
+    return ret;
+}
+
+static int on_write(void *opaque, uint64_t address, unsigned bytes,
+                    uint64_t value)
+{
+    struct sim_device *device = opaque;
+    struct process *process = device->process;
+    struct time_spent spent = begin_service(device);
+    uint64_t began = ++world.tick;
+    unsigned slot, cell;
+    int ret = 0;
+
+    sim_trace("services a write of %u at 0x%llx", bytes,
+              (unsigned long long)address);
+    if (address >= CONTROL) {
+        control(device, value);
+    } else {
+        ret = memexpose_space_write(process->space, address, bytes, value);
+        if (ret == 0 && find_cell(address, &slot, &cell)) {
+            oracle_performed(process->index, slot, cell, value, began);
+            if (sim_chance(1, 6)) {     /* it moves its own target */
+                move_slot(process, slot);
+            }
+        }
+    }
+    end_service(device, spent);
+    return ret;
+}
+
+static int on_resolve(void *opaque, uint64_t address,
+                      struct memexpose_share *share)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = enter_callback();
+    int ret;
+
+    /* Before the access: only a mutant does it. */
+    device->resolved =
+        device->callbacks == device->device->stats.requests_served;
+    fiber_linger();
+    ret = memexpose_space_resolve(device->process->space, address, share);
+    fiber_linger();
+    leave_callback(spent);
+    return ret;
+}
+
+/* --- what is mapped ------------------------------------------------------ */
+
+static int on_map(void *opaque, const struct memexpose_range *range)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = enter_callback();
+    bool takes = !sim_chance(1, 40);
+
+    sim_trace("maps 0x%llx bytes at 0x%llx%s", (unsigned long long)range->size,
+              (unsigned long long)range->start, takes ? "" : ": declined");
+    SIM_CHECK(device->process->group->map_changes == 0,
+              "%s maps in a map change of its own", device->process->name);
+    fiber_linger();
+    if (!takes) {
+        memory_refuse(range->host);
+    }
+    leave_callback(spent);
+    return takes ? 0 : -ENOMEM;
+}
+
+struct removal {
+    struct sim_device *device;
+    struct memexpose_device *handle;
+    uint64_t id;
+};
+
+static struct removal removals[FIBERS];
+
+/* Some time later the guest has let go of it. */
+static void let_go(struct fiber *fiber)
+{
+    struct removal removal = *(struct removal *)fiber->argument;
+    int ret;
+
+    fiber_linger();
+    removal.device->later--;
+    ret = memexpose_device_unmapped(removal.handle, removal.id);
+    SIM_CHECK(ret == 0, "a removal that was to come later is unknown");
+    fiber->process->threads--;
+}
+
+static bool remove_later(struct sim_device *device, uint64_t id)
+{
+    struct removal *removal;
+    struct fiber *fiber;
+
+    if (!device->process->up) {
+        return true;            /* means nothing while it is destroyed */
+    }
+    fiber = fiber_spawn(device->process, "removal", let_go, NULL);
+    if (!fiber) {
+        return false;
+    }
+    removal = &removals[fiber->id];
+    *removal = (struct removal) { device, device->device, id };
+    fiber->argument = removal;
+    device->process->threads++;
+    device->later++;
+    return true;
+}
+
+static int on_unmap(void *opaque, const struct memexpose_range *range)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = enter_callback();
+    bool later = sim_chance(1, 4);
+
+    sim_trace("unmaps 0x%llx%s", (unsigned long long)range->start,
+              later ? " later" : "");
+    if (later) {
+        later = remove_later(device, range->id);
+    } else {
+        fiber_linger();
+    }
+    leave_callback(spent);
+    return later ? MEMEXPOSE_UNMAP_LATER : 0;
+}
+
+static void on_retire(void *opaque, void (*fn)(void *arg), void *arg)
+{
+    struct sim_device *device = opaque;
+    struct process *process = device->process;
+
+    if (process->retired_count == RETIRED) {
+        sim_fail("more is retired than can be kept");
+        return;
+    }
+    process->retired[process->retired_count++] = (struct retired) { fn, arg };
+}
+
+void process_run_retired(struct process *process)
+{
+    if (process->readers > 0) {
+        return;
+    }
+    while (process->retired_count > 0) {
+        struct retired next = process->retired[--process->retired_count];
+
+        next.fn(next.arg);
+    }
+}
+
+/* --- what else it is told ------------------------------------------------ */
+
+static void on_interrupt(void *opaque, bool level, bool rise)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = enter_callback();
+
+    (void)level;
+    (void)rise;
+    SIM_CHECK(!device->interrupting, "calls of interrupt overlap");
+    device->interrupting = true;
+    fiber_linger();
+    device->interrupting = false;
+    leave_callback(spent);
+}
+
+static void on_link_changed(void *opaque, uint64_t state)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = enter_callback();
+
+    sim_trace("link state 0x%llx", (unsigned long long)state);
+    SIM_CHECK(!device->changing, "calls of link_changed overlap");
+    device->changing = true;
+    fiber_linger();
+    device->changing = false;
+    leave_callback(spent);
+}
+
+void consumer_ops(struct memexpose_device_ops *ops)
+{
+    *ops = (struct memexpose_device_ops) {
+        .size = sizeof(*ops),
+        .read = on_read,
+        .write = on_write,
+        .resolve = on_resolve,
+        .map = on_map,
+        .unmap = on_unmap,
+        .retire = on_retire,
+        .interrupt = on_interrupt,
+        .link_changed = on_link_changed,
+    };
+}
