@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Seeds from a session between two devices: one is the one that the script of
+ * tests/fuzz/device.c will stand for, the other is heard by the trace of the
+ * first.  What it said becomes the peer's steps, each at its place among what
+ * the first one did.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <memexpose/memexpose.h>
+
+#include "fuzz.h"
+#include "hostile.h"
+#include "wire.h"
+
+enum { RAM = 0x10000, RAM_SIZE = 0x4000, MMIO = 0x40000, SCRIPT = 4096 };
+
+/* What becomes of it. */
+struct session {
+    uint8_t script[SCRIPT], stream[SCRIPT];
+    size_t script_size, stream_size;
+    fuzz_seed_fn *fn;
+    void *opaque;
+    const char *name;
+    unsigned messages;
+};
+
+/* One of the two. */
+struct side {
+    struct session *session;
+    struct memexpose_group *group;
+    struct memexpose_device *device;
+    struct memexpose_space *space;
+    struct side *other;
+};
+
+static void add_step(struct session *session, const struct fuzz_step *step)
+{
+    if (session->script_size + FUZZ_STEP <= SCRIPT) {
+        fuzz_put_step(session->script + session->script_size, step);
+        session->script_size += FUZZ_STEP;
+    }
+}
+
+static void add_conn_step(struct session *session, uint8_t op, uint8_t type,
+                          const struct mx_message *message)
+{
+    struct fuzz_step step = {
+        .op = op, .type = type, .flags = 4,
+        .priority = message->priority, .size = message->size,
+        .share = message->share.kind, .a = message->offset,
+        .b = message->value,
+    };
+
+    if (session->stream_size + FUZZ_STEP <= SCRIPT) {
+        fuzz_put_step(session->stream + session->stream_size, &step);
+        session->stream_size += FUZZ_STEP;
+    }
+}
+
+static const uint8_t types[] = {
+    MX_READ, MX_READ_RET, MX_WRITE, MX_WRITE_RET, MX_REG_INV, MX_REG_INV_RET,
+    MX_INTR, MX_HELLO, MX_HELLO_RET,
+};
+
+static uint8_t type_index(uint8_t type)
+{
+    uint8_t i = 0;
+
+    while (types[i] != type) {
+        i++;
+    }
+    return i;
+}
+
+/* How the peer of a script says the same. */
+static void peer_step(struct session *session, unsigned link,
+                      const struct mx_message *message)
+{
+    struct fuzz_step step = {
+        .op = OP_SEND, .flags = FLAG_RIGHT | (link ? FLAG_INTR : 0),
+        .type = type_index(message->type), .priority = message->priority,
+        .size = message->size, .result = (uint8_t)message->result,
+        .a = message->offset, .b = message->value,
+    };
+
+    switch (message->type) {
+    case MX_READ_RET:
+    case MX_WRITE_RET:
+        step.op = OP_ANSWER;
+        step.share = message->share.kind ? SHARE_GIVEN : SHARE_NONE;
+        step.a = message->share.start;
+        step.b = message->share.kind ? message->share.size : message->value;
+        break;
+    case MX_REG_INV_RET:
+        step.op = OP_ACK;
+        break;
+    case MX_HELLO:
+    case MX_HELLO_RET:
+        if (link) {
+            return;             /* the twin comes by itself */
+        }
+        step.op = OP_GREET;
+        step.a = message->u.hello.pair_id;
+        step.b = message->u.hello.span_size;
+        break;
+    default:
+        break;
+    }
+    add_step(session, &step);
+}
+
+static void seed_message(struct session *session, const void *message,
+                         size_t bytes)
+{
+    uint8_t data[2 + MX_MESSAGE_MAX] = { 0, 128 };
+    char name[64];
+
+    memcpy(data + 2, message, bytes);
+    snprintf(name, sizeof(name), "%s-%02u-%s", session->name,
+             session->messages++, mx_wire_name(data[6]));
+    session->fn(session->opaque, "codec", name, data, 2 + bytes);
+}
+
+static void op_trace(void *opaque, enum memexpose_link link, bool sent,
+                     const void *message, size_t bytes)
+{
+    const struct side *side = opaque;
+    struct session *session = side->session;
+    struct mx_message decoded;
+    size_t used;
+
+    fuzz_check(mx_wire_decode(message, bytes, &decoded, &used) == MX_DECODED);
+    seed_message(session, message, bytes);
+    add_conn_step(session, sent ? 4 : 0, type_index(decoded.type), &decoded);
+    if (!sent) {
+        struct mx_message piece = { .share = { .kind = decoded.share.kind } };
+
+        add_conn_step(session, 2, 0, &piece);
+        add_conn_step(session, 3, 0, &piece);
+        peer_step(session, link == MEMEXPOSE_LINK_INTR, &decoded);
+    }
+}
+
+/* While one waits, the other works. */
+static int op_wait(void *opaque, struct pollfd *fds, size_t count,
+                   int64_t deadline)
+{
+    const struct side *side = opaque;
+
+    (void)deadline;
+    memexpose_group_process(side->other->group, NULL, 0);
+    return poll(fds, count, 0);
+}
+
+static int op_read(void *opaque, uint64_t address, unsigned bytes,
+                   uint64_t *value)
+{
+    const struct side *side = opaque;
+
+    return memexpose_space_read(side->space, address, bytes, value);
+}
+
+static int op_write(void *opaque, uint64_t address, unsigned bytes,
+                    uint64_t value)
+{
+    const struct side *side = opaque;
+
+    return memexpose_space_write(side->space, address, bytes, value);
+}
+
+static int op_resolve(void *opaque, uint64_t address,
+                      struct memexpose_share *share)
+{
+    const struct side *side = opaque;
+
+    return memexpose_space_resolve(side->space, address, share);
+}
+
+static int mmio_read(void *opaque, uint64_t offset, unsigned bytes,
+                     uint64_t *value)
+{
+    (void)opaque;
+    (void)bytes;
+    *value = offset;
+    return MEMEXPOSE_RESULT_OK;
+}
+
+static void make_space(struct side *side)
+{
+    static const struct memexpose_mmio_ops mmio = { .size = sizeof(mmio),
+                                                    .read = mmio_read };
+
+    side->space = memexpose_space_create();
+    fuzz_check(side->space);
+    fuzz_check(memexpose_space_add_ram(side->space, RAM, RAM_SIZE, -1, 0,
+                                       0) == 0);
+    fuzz_check(memexpose_space_add_mmio(side->space, MMIO, 0x1000, &mmio,
+                                        NULL) == 0);
+}
+
+static void make_side(struct side *side, enum memexpose_role role,
+                      enum memexpose_hello hello, bool traced)
+{
+    struct memexpose_group_ops group_ops = { .size = sizeof(group_ops),
+                                             .wait = op_wait };
+    struct memexpose_device_ops ops = {
+        .size = sizeof(ops), .read = op_read, .write = op_write,
+        .resolve = op_resolve, .trace = traced ? op_trace : NULL,
+    };
+    struct memexpose_device_config config;
+
+    memexpose_device_config_init(&config);
+    config.hello = hello;
+    config.role = role;
+    make_space(side);
+    side->group = memexpose_group_create(&group_ops, side);
+    fuzz_check(side->group);
+    side->device = memexpose_device_create(side->group, &ops, side, &config);
+    fuzz_check(side->device);
+    memexpose_device_set_space(side->device, side->space);
+}
+
+static void destroy_side(struct side *side)
+{
+    memexpose_device_destroy(side->device);
+    fuzz_check(memexpose_group_destroy(side->group) == 0);
+    memexpose_space_destroy(side->space);
+}
+
+static void process(struct side sides[2])
+{
+    for (int i = 0; i < 6; i++) {
+        memexpose_group_process(sides[i % 2].group, NULL, 0);
+    }
+}
+
+static void join(struct side sides[2])
+{
+    for (unsigned link = 0; link < 2; link++) {
+        int ends[2];
+
+        fuzz_socket_pair(ends);
+        for (int i = 0; i < 2; i++) {
+            fuzz_check(memexpose_device_attach(sides[i].device,
+                       link ? MEMEXPOSE_LINK_INTR : MEMEXPOSE_LINK_MEM,
+                       ends[i]) == 0);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        memexpose_device_enable(sides[i].device, 0);
+    }
+    process(sides);
+}
+
+/* Accesses of the first side's, which stand in its script as its own. */
+static void access_memory(struct side *side, uint8_t op, uint64_t address,
+                          uint8_t bytes)
+{
+    struct fuzz_step step = { .op = op, .size = bytes, .a = address };
+    uint64_t value;
+    int ret;
+
+    add_step(side->session, &step);
+    ret = op == OP_READ ?
+        memexpose_read(side->device, address, bytes, &value) :
+        memexpose_write(side->device, address, bytes, 0);
+    fuzz_check(ret == 0 || ret == MEMEXPOSE_RESULT_DECODE ||
+               ret == MEMEXPOSE_RESULT_DENIED);
+}
+
+/* What two peers do in a day: each line is heard by the first. */
+static void live(struct side sides[2])
+{
+    static const struct memexpose_interrupt interrupt = { .type = 7 };
+    struct fuzz_step withdraw = { .op = OP_WITHDRAW };
+    struct fuzz_step later = { .op = OP_PLAN, .type = CALL_UNMAP,
+                               .size = PLAN_LATER };
+    struct fuzz_step unmapped = { .op = OP_UNMAPPED };
+    uint64_t value;
+
+    access_memory(&sides[0], OP_READ, MMIO + 8, 4);
+    access_memory(&sides[0], OP_WRITE, MMIO, 8);
+    access_memory(&sides[0], OP_READ, RAM + 0x100, 4);
+    access_memory(&sides[0], OP_READ, 0x30000, 1);
+    process(sides);
+    access_memory(&sides[0], OP_READ, RAM + 0x1004, 2);
+    fuzz_check(memexpose_device_ranges(sides[0].device, NULL, 0) == 1);
+    memexpose_read(sides[1].device, MMIO + 4, 4, &value);
+    memexpose_write(sides[1].device, RAM + 8, 8, 1);
+    process(sides);
+    memexpose_device_send(sides[1].device, &interrupt);
+    memexpose_device_send(sides[0].device, &interrupt);
+    process(sides);
+    add_step(sides[0].session, &later);
+    memexpose_space_withdraw(sides[1].space, sides[1].group, RAM);
+    process(sides);
+    add_step(sides[0].session, &unmapped);
+    fuzz_check(memexpose_device_ranges(sides[0].device, NULL, 0) == 0);
+    memexpose_space_withdraw(sides[0].space, sides[0].group, RAM);
+    add_step(sides[0].session, &withdraw);
+    process(sides);
+}
+
+static void record(const char *name, enum memexpose_role role,
+                   enum memexpose_hello hello, fuzz_seed_fn *fn, void *opaque)
+{
+    static struct session session;
+    struct fuzz_step configuration = {
+        .op = role == MEMEXPOSE_ROLE_CONNECT, .flags = (uint8_t)hello,
+        .type = 0, .priority = MEMEXPOSE_SEALS_PREFER, .fd = 7,
+    };
+    struct side sides[2] = { { .session = &session },
+                             { .session = &session } };
+
+    memset(&session, 0, sizeof(session));
+    session.fn = fn;
+    session.opaque = opaque;
+    session.name = name;
+    add_step(&session, &configuration);
+    add_conn_step(&session, 6, 0, &(struct mx_message) { 0 });
+    sides[0].other = &sides[1];
+    sides[1].other = &sides[0];
+    make_side(&sides[0], role, hello, true);
+    make_side(&sides[1], MEMEXPOSE_ROLE_CONNECT + MEMEXPOSE_ROLE_LISTEN - role,
+              hello, false);
+    join(sides);
+    live(sides);
+    destroy_side(&sides[0]);
+    destroy_side(&sides[1]);
+    fn(opaque, "device", name, session.script, session.script_size);
+    fn(opaque, "conn", name, session.stream, session.stream_size);
+}
+
+void fuzz_seeds(fuzz_seed_fn *fn, void *opaque)
+{
+    record("base-listens", MEMEXPOSE_ROLE_LISTEN, MEMEXPOSE_HELLO_OFF, fn,
+           opaque);
+    record("base-connects", MEMEXPOSE_ROLE_CONNECT, MEMEXPOSE_HELLO_OFF, fn,
+           opaque);
+    record("hello-listens", MEMEXPOSE_ROLE_LISTEN, MEMEXPOSE_HELLO_ON, fn,
+           opaque);
+    record("hello-connects", MEMEXPOSE_ROLE_CONNECT, MEMEXPOSE_HELLO_ON, fn,
+           opaque);
+}
