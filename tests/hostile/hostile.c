@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * hostile SIMULATOR [CASES]: hostile peers against real simulators, one that
+ * listens and one that connects, with each rule about seals.  CASES is a part
+ * of the names of those to play.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "round.h"
+
+enum { TURNS = 3 };
+
+struct setting {
+    const char *name;
+    bool listens;
+    const char *seals;
+    bool all;
+};
+
+static const struct setting settings[] = {
+    { "listening, seals=prefer", true, "prefer", true },
+    { "connecting, seals=prefer", false, "prefer", true },
+    { "listening, seals=require", true, "require", false },
+    { "connecting, seals=require", false, "require", false },
+    { "listening, seals=ignore", true, "ignore", false },
+    { "connecting, seals=ignore", false, "ignore", false },
+};
+
+static const char *words[WORDS];
+
+/* The simulator may come with a wrapper before it. */
+static void split_words(char *simulator)
+{
+    unsigned count = 0;
+    char *rest = simulator, *word;
+
+    while ((word = strtok_r(rest, " ", &rest)) && count < WORDS - 10) {
+        words[count++] = word;
+    }
+    words[count++] = "--ram=0x10000:0x4000";
+    words[count++] = "--mmio=0x40000:0x1000";
+    words[count++] = "--request-timeout=1000";
+    words[count++] = "--name=target";
+}
+
+static void set_seals(const char *seals)
+{
+    static char option[32];
+    unsigned count = 0;
+
+    snprintf(option, sizeof(option), "--seals=%s", seals);
+    while (words[count] && strncmp(words[count], "--seals", 7) != 0) {
+        count++;
+    }
+    words[count] = option;
+}
+
+static void run_setting(const struct setting *setting, const char *only,
+                        unsigned *cases, unsigned *failures)
+{
+    struct round round = {
+        .target = { .name = setting->name, .listens = setting->listens },
+        .seals = setting->seals, .only = only, .all = setting->all,
+        .turns = TURNS,
+    };
+
+    set_seals(setting->seals);
+    round_run(&round, words);
+    *cases += round.cases;
+    *failures += round.failures;
+}
+
+
+int main(int argc, char **argv)
+{
+    char path[] = "/tmp/mx-hostile-XXXXXX";
+    unsigned cases = 0, failures = 0;
+    int64_t began = now_ms();
+
+    if (argc < 2 || argc > 3) {
+        fprintf(stderr, "usage: hostile SIMULATOR [CASES]\n");
+        return 2;
+    }
+    directory = mkdtemp(path);
+    if (!directory) {
+        fprintf(stderr, "hostile: %s: %s\n", path, strerror(errno));
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    split_words(argv[1]);
+    for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        run_setting(&settings[i], argv[2], &cases, &failures);
+    }
+    if (rmdir(directory) < 0) {
+        printf("FAIL: something is left in %s\n", directory);
+        failures++;
+    }
+    printf("%u hostile cases, %u failures, %.1f s\n", cases, failures,
+           (double)(now_ms() - began) / 1000);
+    return failures > 0 || cases == 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef HOSTILE_ROUND_H
+#define HOSTILE_ROUND_H
+
+#include "hostile.h"
+
+struct round {
+    struct target target;
+    const char *seals;
+    const char *only;           /* cases with that in their name, or NULL */
+    bool all;                   /* not only those about seals */
+    bool hello;
+    bool retries;
+    bool over;
+    unsigned turns;
+    unsigned cases, failures;
+    struct holdings before;     /* with a good peer, before any case */
+};
+
+/* @words: the program and its options, but those about sockets. */
+void round_run(struct round *round, const char *const *words);
+
+#endif
