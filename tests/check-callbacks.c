@@ -137,8 +137,12 @@ END_TEST
 enum { READS = 300, READERS = 3, CHANGES = 100 };
 
 static atomic_bool peer_stops;
+static atomic_bool peer_stopped;
 
-/* Answers everything, and asks one thing after the other. */
+/*
+ * Answers everything, and asks one thing after the other until it is to stop;
+ * then it has sent its last byte once what it asked last has been answered.
+ */
 static void *run_peer(void *opaque)
 {
     struct side *side = opaque;
@@ -161,7 +165,9 @@ static void *run_peer(void *opaque)
                 say(side, MX_READ_RET, 2, 0, message.offset);
             } else if (message.type == MX_REG_INV) {
                 say(side, MX_REG_INV_RET, 0, 0, 0);
-            } else if (message.type == MX_READ_RET && !peer_stops) {
+            } else if (message.type == MX_READ_RET && peer_stops) {
+                peer_stopped = true;
+            } else if (message.type == MX_READ_RET) {
                 say(side, MX_READ, 3, SHARED, 0);
             }
         }
@@ -194,6 +200,13 @@ static bool has_shared(void *device)
     return stats.shares_sent > 0;
 }
 
+static bool has_stopped(void *opaque)
+{
+    (void)opaque;
+    process();
+    return peer_stopped;
+}
+
 START_TEST(everything_at_once)
 {
     struct worker readers[READERS];
@@ -204,6 +217,7 @@ START_TEST(everything_at_once)
 
     connect_side(&side);
     peer_stops = false;
+    peer_stopped = false;
     ck_assert_int_eq(pthread_create(&peer, NULL, run_peer, &side), 0);
     for (i = 0; i < READERS; i++) {
         begin(&readers[i], run_many_reads, side.device,
@@ -223,6 +237,7 @@ START_TEST(everything_at_once)
         ck_assert_int_eq(readers[i].ret, 0);
     }
     peer_stops = true;
+    harness_wait(has_stopped, NULL, 5000);
     memexpose_device_stats(side.device, &stats, sizeof(stats));
     ck_assert_uint_eq(stats.requests_sent, READERS * READS);
     ck_assert_uint_gt(stats.requests_served, 0);

@@ -167,6 +167,7 @@ static void start_side(struct side *side, struct memexpose_group *group,
     memexpose_space_add_mmio(side->space, REGS, REGS_SIZE, &regs_ops, side);
     memexpose_space_add_mmio(side->space, BELL, BELL_SIZE, &bell_ops, side);
     memexpose_device_config_init(&config);
+    harness_stretch_deadlines(&config);
     config.name = name;
     config.retry = 20 * MS;
     memexpose_space_span(side->space, &config.span_start, &config.span_size);

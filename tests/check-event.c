@@ -156,9 +156,14 @@ static const struct memexpose_device_ops side_ops = {
     .link_changed = link_changed,
 };
 
-static void side_create(struct side *side, struct memexpose_group *group,
-                        struct loop *loop)
+static void side_create_as(struct side *side, struct memexpose_group *group,
+                           struct loop *loop, bool base)
 {
+    struct memexpose_device_config config;
+
+    memexpose_device_config_init(&config);
+    harness_stretch_deadlines(&config);
+    config.hello = base ? MEMEXPOSE_HELLO_OFF : config.hello;
     memset(side, 0, sizeof(*side));
     side->group = group;
     side->loop = loop;
@@ -169,8 +174,15 @@ static void side_create(struct side *side, struct memexpose_group *group,
     ck_assert_int_eq(memexpose_space_add_mmio(side->space, COUNTER,
                                               COUNTER_SIZE, &counter_ops,
                                               side), 0);
-    side->device = memexpose_device_create(group, &side_ops, side, NULL);
+    side->device = memexpose_device_create(group, &side_ops, side,
+                                           &config);
     ck_assert_ptr_nonnull(side->device);
+}
+
+static void side_create(struct side *side, struct memexpose_group *group,
+                        struct loop *loop)
+{
+    side_create_as(side, group, loop, false);
 }
 
 static void side_destroy(struct side *side)
@@ -208,7 +220,8 @@ static void side_connect(struct side *side, const char *name)
 
 static void side_enable(struct side *side)
 {
-    int64_t deadline = memexpose_group_now(side->group) + 15 * SECOND;
+    int64_t deadline = memexpose_group_now(side->group) +
+                       harness_milliseconds(15) * SECOND;
 
     ck_assert_int_eq(memexpose_device_enable(side->device, deadline), 0);
 }
@@ -555,20 +568,6 @@ static void loop_settle(struct loop *loop)
     }
 }
 
-/* A side that awaits no hello. */
-static void side_create_base(struct side *side, struct loop *loop)
-{
-    struct memexpose_device_config config;
-
-    side_create(side, loop->group, loop);
-    memexpose_device_destroy(side->device);
-    memexpose_device_config_init(&config);
-    config.hello = MEMEXPOSE_HELLO_OFF;
-    side->device = memexpose_device_create(loop->group, &side_ops, side,
-                                           &config);
-    ck_assert_ptr_nonnull(side->device);
-}
-
 START_TEST(a_response_goes_out_when_there_is_room)
 {
     struct loop loop;
@@ -578,7 +577,7 @@ START_TEST(a_response_goes_out_when_there_is_room)
     char byte;
 
     loop_create(&loop);
-    side_create_base(&side, &loop);
+    side_create_as(&side, loop.group, &loop, true);
     bare_create(&bare, -1, -1);
     filled = fill(bare.mem[0]);
     bare_attach(&bare, &side);
@@ -602,7 +601,7 @@ START_TEST(links_change_between_two_looks)
     struct side side;
 
     loop_create(&loop);
-    side_create_base(&side, &loop);
+    side_create_as(&side, loop.group, &loop, true);
     bare_create(&old, -1, -1);
     bare_attach(&old, &side);
     bare_ask(&old, &side, &loop);

@@ -214,7 +214,7 @@ START_TEST(closes_when_a_cancelled_one_is_not_answered)
     struct rig rig;
 
     rig_init(&rig, ROLE(_i));
-    rig.config.request_timeout = 150 * MS;
+    rig.config.request_timeout = harness_milliseconds(150) * MS;
     bring_up(&rig);
     begin_read(&access, &rig, AT, 1);
     peer_expect(&rig.peer, PEER_MEM, say_read(rig_own(&rig, ACCESS), AT, 1));

@@ -166,7 +166,7 @@ START_TEST(closes_when_a_change_is_not_acknowledged)
     uint8_t q;
 
     rig_init(&rig, ROLE(_i));
-    rig.config.map_change_timeout = 150 * MS;
+    rig.config.map_change_timeout = harness_milliseconds(150) * MS;
     rig_start(&rig);
     rig_connect(&rig);
     q = rig_own(&rig, INVALIDATE);
@@ -189,11 +189,11 @@ START_TEST(has_one_deadline_for_a_change)
     const struct offer other = { .start = 0x20000, .size = 0x1000 };
     struct change change;
     struct rig rig;
-    int64_t begun;
+    int64_t begun, half = harness_milliseconds(250) * MS;
     uint8_t q;
 
     rig_init(&rig, ROLE(_i));
-    rig.config.map_change_timeout = 200 * MS;
+    rig.config.map_change_timeout = 2 * half;
     rig_start(&rig);
     rig_connect(&rig);
     q = rig_own(&rig, INVALIDATE);
@@ -203,14 +203,13 @@ START_TEST(has_one_deadline_for_a_change)
     begun = memexpose_group_now(rig.group);
     begin_change(&change, &rig, 0, UINT64_MAX);
     peer_expect(&rig.peer, PEER_MEM, say_inv(q, RIG_RAM, RIG_RAM_SIZE));
-    while (memexpose_group_now(rig.group) < begun + 120 * MS) {
+    while (memexpose_group_now(rig.group) < begun + half) {
         rig_drive(&rig);
     }
     peer_send(&rig.peer, PEER_MEM, say_inv_ret(q));
     peer_expect(&rig.peer, PEER_MEM, say_inv(q, 0x20000, 0x1000));
     ck_assert_int_eq(end_change(&change), -ETIMEDOUT);
-    ck_assert_int_lt(memexpose_group_now(rig.group), begun +
-                     harness_milliseconds(320) * MS);
+    ck_assert_int_lt(memexpose_group_now(rig.group), begun + 3 * half);
     peer_expect_end(&rig.peer, PEER_MEM);
     rig_end(&rig);
 }

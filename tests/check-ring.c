@@ -71,6 +71,7 @@ static int attach_node(struct node *node, const struct graph *graph,
     const int *fd = graph->fd[at][connects ? 0 : 1];
 
     memexpose_device_config_init(&config);
+    harness_stretch_deadlines(&config);
     config.role = connects ? MEMEXPOSE_ROLE_CONNECT : MEMEXPOSE_ROLE_LISTEN;
     memexpose_space_ops(&ops);
     node->device[at] = memexpose_device_create(node->group, &ops, node->space,

@@ -537,7 +537,10 @@ static void ask(unsigned turn)
     }
 }
 
-/* Until the links end. */
+/*
+ * Until the links end.  Answers come last: once everything is answered, nothing
+ * more is sent, and the device may go.
+ */
 static void *run_peer(void *opaque)
 {
     uint8_t message[64];
@@ -551,8 +554,8 @@ static void *run_peer(void *opaque)
         address = le64toh(address);
         switch (message[4]) {
         case 0:
-            answer_read(address);
             ask(turn++);
+            answer_read(address);
             break;
         case 2:
             peer_send(&rig.peer, PEER_MEM,

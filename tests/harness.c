@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <memexpose/device.h>
 #include <memexpose/log.h>
 
 #include "harness-count.h"
@@ -298,6 +299,15 @@ int harness_milliseconds(int milliseconds)
     double factor = text ? strtod(text, NULL) : 1;
 
     return (int)(milliseconds * (factor > 1 ? factor : 1));
+}
+
+void harness_stretch_deadlines(struct memexpose_device_config *config)
+{
+    int factor = harness_milliseconds(1);
+
+    config->request_timeout *= factor;
+    config->map_change_timeout *= factor;
+    config->hello_wait *= factor;
 }
 
 static int64_t now_ms(void)

@@ -81,6 +81,10 @@ void harness_wait_at(const char *file, int line, const char *what,
 /* Milliseconds, stretched when the whole run is (CK_TIMEOUT_MULTIPLIER). */
 int harness_milliseconds(int milliseconds);
 
+/* The deadlines in @config, stretched likewise. */
+struct memexpose_device_config;
+void harness_stretch_deadlines(struct memexpose_device_config *config);
+
 /*
  * The library's log is caught in every test of harness_tcase(), and shown on
  * stderr.  How many lines with @text in them came since the start or the last

@@ -48,7 +48,8 @@ static int op_map(void *opaque, const struct memexpose_range *range)
 {
     struct rig *rig = opaque;
 
-    rig->mapped[rig->maps++ % RIG_KEPT] = *range;
+    rig->mapped[rig->maps % RIG_KEPT] = *range;
+    rig->maps++;                /* another thread may await it */
     return rig->on_map ? rig->on_map(rig, range) : 0;
 }
 
@@ -56,7 +57,8 @@ static int op_unmap(void *opaque, const struct memexpose_range *range)
 {
     struct rig *rig = opaque;
 
-    rig->unmapped[rig->unmaps++ % RIG_KEPT] = *range;
+    rig->unmapped[rig->unmaps % RIG_KEPT] = *range;
+    rig->unmaps++;
     return rig->on_unmap ? rig->on_unmap(rig, range) : 0;
 }
 
@@ -129,6 +131,7 @@ void rig_init(struct rig *rig, enum memexpose_role role)
     rig->peer.opaque = rig;
     rig->ours = role == MEMEXPOSE_ROLE_CONNECT;
     memexpose_device_config_init(&rig->config);
+    harness_stretch_deadlines(&rig->config);
     rig->config.role = role;
     rig->config.hello = MEMEXPOSE_HELLO_OFF;
     rig->config.name = "rig";

@@ -196,8 +196,8 @@ leave b
 # Both serve, nobody leaves: each of them ends with SIGTERM.
 launch a --listen "$name" --name=alpha -c serve
 launch b --connect "$name" --name=beta -c 'serve; lread 0 1'
-logged a "connected to process"
-logged b "connected to process"
+logged a "said hello"
+logged b "said hello"
 send_signal TERM a
 gone a 0
 gone b 1 # its serve has ended by itself
