@@ -239,6 +239,24 @@ static void end_takeover(struct memexpose_group *group)
     mx_group_news(group);
 }
 
+/*
+ * The consumer does what it has put off.  Returns whether the wait is to be
+ * looked at again: what happened meanwhile woke only those that slept.
+ */
+static bool prepare(struct memexpose_group *group)
+{
+    uint64_t news = group->news;
+    bool progress;
+
+    if (!group->ops.prepare || mx_group_taken_over(group)) {
+        return false;
+    }
+    mx_group_leave(group);
+    progress = group->ops.prepare(group->opaque) > 0;
+    mx_group_enter(group);
+    return progress || group->news != news;
+}
+
 static int wait_until(struct memexpose_group *group, struct mx_waiter *waiter,
                       const struct mx_wait *wait)
 {
@@ -256,6 +274,9 @@ static int wait_until(struct memexpose_group *group, struct mx_waiter *waiter,
         }
         if (mx_group_now(group) >= wait->deadline) {
             return -ETIMEDOUT;
+        }
+        if (prepare(group)) {
+            continue;
         }
         MX_WAITS(group, wait->member);
         ret = group->reader || mx_group_taken_over(group) ?

@@ -68,6 +68,23 @@ struct memexpose_group_ops {
      * consumer has to supply @wait, too.
      */
     int64_t (*now)(void *opaque);
+
+    /**
+     * @prepare: a thread is about to wait
+     *
+     * The place for what callbacks have put off, such as the removal of what
+     * unmap answered MEMEXPOSE_UNMAP_LATER for, or the end of a map change:
+     * a consumer whose event loop does such work would wait for itself if the
+     * thread that waits is the one of the loop.  All that came has been handed
+     * out.  Called with no lock of the library held, in each thread that
+     * waits, each time before @wait; may call every function of the library.
+     * It may itself wait, and then comes again from within.
+     *
+     * Returns: positive if it did anything, so that the library looks again
+     * whether there still is something to wait for; 0 if there was nothing to
+     * do.  Default: nothing.
+     */
+    int (*prepare)(void *opaque);
 };
 
 /**
