@@ -104,7 +104,8 @@ static int resolve(struct memexpose_device *device, uint64_t address,
 {
     const char *why;
 
-    if (!device->config.share || !device->ops.resolve) {
+    if (!device->config.share || !device->passes_descriptors ||
+        !device->ops.resolve) {
         return -1;
     }
     memset(share, 0, sizeof(*share));

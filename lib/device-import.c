@@ -521,8 +521,9 @@ void mx_import_share(struct memexpose_device *device,
     }
     mx_os_close(fd);            /* a mapping keeps its object by itself */
     if (why && *why) {
-        mx_log(MEMEXPOSE_LOG_DEBUG, "%s: share of 0x%llx bytes at 0x%llx "
-               "declined: %s", device->name, (unsigned long long)share->size,
-               (unsigned long long)share->start, why);
+        mx_log_peer(&device->member.link.logged, MEMEXPOSE_LOG_DEBUG,
+                    device->name, "share of 0x%llx bytes at 0x%llx declined: "
+                    "%s", (unsigned long long)share->size,
+                    (unsigned long long)share->start, why);
     }
 }

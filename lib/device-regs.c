@@ -96,6 +96,17 @@ void memexpose_device_disable(struct memexpose_device *device)
     mx_group_leave(group);
 }
 
+bool memexpose_device_is_enabled(struct memexpose_device *device)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    bool enabled;
+
+    mx_group_enter(group);
+    enabled = device->regs.enabled;
+    mx_group_leave(group);
+    return enabled;
+}
+
 void memexpose_device_reset(struct memexpose_device *device)
 {
     struct memexpose_group *group = mx_device_group(device);

@@ -147,12 +147,13 @@ static void link_settled(void *opaque)
     const struct mx_session *session = &device->member.link.session;
 
     if (session->said_hello) {
-        mx_log(MEMEXPOSE_LOG_INFO, "%s: peer '%s' said hello, sub-priority "
-               "here %u", device->name, session->peer.name,
-               session->subpriority);
+        mx_log_peer(&device->member.link.logged, MEMEXPOSE_LOG_INFO,
+                    device->name, "peer '%s' said hello, sub-priority here "
+                    "%u", session->peer.name, session->subpriority);
     } else {
-        mx_log(MEMEXPOSE_LOG_INFO, "%s: base protocol, sub-priority here %u",
-               device->name, session->subpriority);
+        mx_log_peer(&device->member.link.logged, MEMEXPOSE_LOG_INFO,
+                    device->name, "base protocol, sub-priority here %u",
+                    session->subpriority);
     }
     mx_window_settled(device);
 }
@@ -489,10 +490,11 @@ static void start_links(struct memexpose_device *device)
 /* Said once for each user: one who is refused may come again and again. */
 static void log_refused(struct memexpose_device *device, long pid, long uid)
 {
-    mx_log(device->refused_uid == uid ? MEMEXPOSE_LOG_DEBUG :
-           MEMEXPOSE_LOG_WARNING, "%s: refused process %ld of user %ld: only "
-           "user %lld is let in", device->name, pid, uid,
-           (long long)device->config.peer_uid);
+    mx_log_peer(&device->member.link.logged,
+                device->refused_uid == uid ? MEMEXPOSE_LOG_DEBUG :
+                MEMEXPOSE_LOG_WARNING, device->name, "refused process %ld of "
+                "user %ld: only user %lld is let in", pid, uid,
+                (long long)device->config.peer_uid);
     device->refused_uid = uid;
 }
 
@@ -525,10 +527,27 @@ static int attach_check(struct memexpose_device *device, enum mx_which which,
     return mx_conn_is_open(&device->member.link.conn[which]) ? -EBUSY : 0;
 }
 
+/* Without descriptors nothing can be shared, in either direction. */
+static void look_at_transport(struct memexpose_device *device, int fd)
+{
+    device->passes_descriptors = mx_os_passes_descriptors(fd);
+    if (device->passes_descriptors || device->told_of_descriptors) {
+        return;
+    }
+    device->told_of_descriptors = true;
+    mx_log(MEMEXPOSE_LOG_WARNING, "%s: the memory link is no unix socket and "
+           "cannot pass descriptors: every access goes over the link",
+           device->name);
+}
+
 static void attach(struct memexpose_device *device, enum mx_which which,
                    int fd)
 {
     struct mx_link *link = &device->member.link;
+
+    if (which == MX_MEM) {
+        look_at_transport(device, fd);
+    }
 
     mx_link_open(link, which, fd);
     mx_group_polls_changed(mx_device_group(device));
@@ -572,8 +591,8 @@ static int take_pair(void *opaque, int mem_fd, int intr_fd)
         return ret;
     }
     mx_os_peer(mem_fd, &pid, &uid);
-    mx_log(MEMEXPOSE_LOG_INFO, "%s: connected to process %ld of user %ld",
-           device->name, pid, uid);
+    mx_log_peer(&device->member.link.logged, MEMEXPOSE_LOG_INFO, device->name,
+                "connected to process %ld of user %ld", pid, uid);
     attach(device, MX_MEM, mem_fd);
     attach(device, MX_INTR_LINK, intr_fd);
     return 0;

@@ -61,6 +61,8 @@ struct memexpose_device {
     bool has_transport;
     long refused_uid;           /* said of last; -1: of nobody */
     struct mx_socket *socket;
+    bool passes_descriptors;    /* does the memory link? */
+    bool told_of_descriptors;   /* said that it does not */
     bool call_open, call_refuse;        /* the transport is to be called */
     unsigned call_closed[MX_LINKS];
 

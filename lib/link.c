@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
 #include "mutant.h"
 #include "os.h"
 
@@ -231,7 +230,8 @@ static void log_end(struct mx_link *link)
         level = MEMEXPOSE_LOG_DEBUG;
     }
     strcpy(link->last_reason, link->end.reason);
-    mx_log(level, "%s: link closed: %s", link->name, link->end.reason);
+    mx_log_peer(&link->logged, level, link->name, "link closed: %s",
+                link->end.reason);
 }
 
 /* The one way in which links end (section 7). */

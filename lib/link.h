@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 
 #include "conn.h"
+#include "log.h"
 #include "session.h"
 
 enum mx_which { MX_MEM, MX_INTR_LINK, MX_LINKS };
@@ -60,6 +61,7 @@ struct mx_link {
     const struct mx_link_ops *ops;
     void *opaque;
     const char *name;           /* of the device, for the log */
+    struct mx_log_limit logged; /* what the peer causes in it */
     TAILQ_HEAD(, mx_request) waiting;   /* accesses not yet sent */
     struct mx_request *sent;    /* the one outstanding; NULL if none, or if
                                  * nobody waits for it any more */

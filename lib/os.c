@@ -319,6 +319,15 @@ void mx_os_peer(int fd, long *pid, long *uid)
     }
 }
 
+bool mx_os_passes_descriptors(int fd)
+{
+    int domain;
+    socklen_t size = sizeof(domain);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           domain == AF_UNIX;
+}
+
 long mx_os_user(void)
 {
     return (long)geteuid();

@@ -69,6 +69,9 @@ bool mx_os_hung_up(int fd);
 /* Process and user at the other end of a unix socket; -1 if unknown. */
 void mx_os_peer(int fd, long *pid, long *uid);
 
+/* Can descriptors be passed through the socket? */
+bool mx_os_passes_descriptors(int fd);
+
 /* The effective user of this process. */
 long mx_os_user(void);
 

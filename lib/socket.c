@@ -38,6 +38,7 @@ struct mx_socket {
     struct mx_source timer;     /* connecting: the next attempt */
     int64_t retry, pause;
     int64_t connected_at;
+    struct mx_log_limit logged; /* what strangers cause in the log */
 };
 
 /* --- listening ----------------------------------------------------------- */
@@ -83,9 +84,10 @@ static void refuse_pair(struct mx_socket *transport, int mem_fd, int intr_fd,
 
     if (why != -EACCES) {       /* else that has been said */
         mx_os_peer(mem_fd, &pid, &uid);
-        mx_log(MEMEXPOSE_LOG_INFO, "%s: refused process %ld of user %ld: %s",
-               transport->name, pid, uid, why == -EBUSY ?
-               "another peer is connected" : "links are refused now");
+        mx_log_peer(&transport->logged, MEMEXPOSE_LOG_INFO, transport->name,
+                    "refused process %ld of user %ld: %s", pid, uid,
+                    why == -EBUSY ? "another peer is connected" :
+                    "links are refused now");
     }
     mx_os_close(mem_fd);
     mx_os_close(intr_fd);
@@ -159,9 +161,9 @@ static void add_waiting(struct half *half, int fd)
     struct mx_source *source;
 
     if (half->count == HALVES) {
-        mx_log(MEMEXPOSE_LOG_WARNING, "%s: %s: too many connections without "
-               "their other half, one is refused", half->transport->name,
-               half->path);
+        mx_log_peer(&half->transport->logged, MEMEXPOSE_LOG_WARNING,
+                    half->transport->name, "%s: too many connections without "
+                    "their other half, one is refused", half->path);
         mx_os_close(fd);
         return;
     }

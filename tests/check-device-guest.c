@@ -524,6 +524,26 @@ END_TEST
 
 /* --- reset --------------------------------------------------------------- */
 
+START_TEST(tells_that_it_is_enabled)
+{
+    struct rig rig;
+
+    rig_init(&rig, MEMEXPOSE_ROLE_LISTEN);
+    rig.config.wait = false;
+    rig_start(&rig);
+    ck_assert(!memexpose_device_is_enabled(rig.device));
+    ck_assert_int_eq(set(&rig, 0x000, 8, 1), -EINPROGRESS);
+    ck_assert(memexpose_device_is_enabled(rig.device));
+    ck_assert_uint_eq(get(&rig, 0x000, 8), 0);  /* no link is there */
+    set(&rig, 0x000, 8, 0);
+    ck_assert(!memexpose_device_is_enabled(rig.device));
+    set(&rig, 0x000, 8, 1);
+    memexpose_device_reset(rig.device);
+    ck_assert(!memexpose_device_is_enabled(rig.device));
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(resets_everything)
 {
     struct rig rig;
@@ -622,6 +642,7 @@ int main(void)
     tcase_add_loop_test(tcase, ends_a_wait, 0, 4);
     tcase_add_loop_test(tcase, refuses_links_when_disabled, 0, 4);
     both_roles(tcase, enables_by_the_first_byte);
+    tcase_add_test(tcase, tells_that_it_is_enabled);
     suite_add_tcase(suite, tcase);
     tcase = harness_tcase("reset");
     both_roles(tcase, resets_everything);

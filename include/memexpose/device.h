@@ -397,7 +397,9 @@ int memexpose_device_set_transport(struct memexpose_device *device,
  * @fd: the socket, made non-blocking here; the library's on success, the
  *      caller's on failure
  *
- * The peer is served as soon as both links are there.
+ * The peer is served as soon as both links are there.  A memory link that is
+ * no unix socket, such as TCP, cannot pass descriptors: nothing is shared over
+ * it, which the log says once, and every access goes over the link.
  *
  * Returns: 0; -EBUSY if that link is up (and its end was looked for); -EPERM
  * if links are refused at the moment; -EACCES if the peer is not the user that
@@ -427,6 +429,17 @@ int memexpose_device_enable(struct memexpose_device *device, int64_t deadline);
  * reset (protocol section 5).
  */
 void memexpose_device_disable(struct memexpose_device *device);
+
+/**
+ * memexpose_device_is_enabled - is the device enabled?
+ * @device: the device
+ *
+ * Unlike register 0x000, which reads 1 only while both links are up, too: for
+ * a consumer that waits for the links in its own way.
+ *
+ * Returns: true from when it was enabled until it is disabled or reset.
+ */
+bool memexpose_device_is_enabled(struct memexpose_device *device);
 
 /**
  * memexpose_device_reset - what the reset of the machine does

@@ -178,6 +178,13 @@ bool net_ended_by(unsigned stream, const struct process *exporter)
     return false;
 }
 
+unsigned net_stream_of(int fd)
+{
+    const struct descriptor *descriptor = entry(fd);
+
+    return descriptor && descriptor->kind == STREAM ? descriptor->stream : 0;
+}
+
 bool net_ended(unsigned stream)
 {
     return streams[stream].closed[0] || streams[stream].closed[1];
@@ -278,6 +285,9 @@ short net_poll(int fd, short events)
     const struct pipe *in;
     short ready = 0;
 
+    if (fd < 0) {
+        return 0;               /* as poll(2) has it */
+    }
     if (!descriptor) {
         return POLLNVAL;
     }
@@ -523,6 +533,12 @@ ssize_t mx_os_receive(int fd, void *bytes, size_t count,
 bool mx_os_hung_up(int fd)
 {
     return net_poll(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP);
+}
+
+bool mx_os_passes_descriptors(int fd)
+{
+    (void)fd;
+    return true;
 }
 
 void mx_os_peer(int fd, long *pid, long *uid)
