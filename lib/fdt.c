@@ -41,11 +41,37 @@ static int to_errno(int error)
     }
 }
 
+/* Does what lies at @start reach into the reservations? */
+static bool in_reservations(const void *fdt, uint64_t start, uint64_t size)
+{
+    uint64_t first = fdt_off_mem_rsvmap(fdt);
+    uint64_t count = (uint64_t)fdt_num_mem_rsv(fdt) + 1; /* and their end */
+
+    return start < first + count * sizeof(struct fdt_reserve_entry) &&
+           first < start + (size ? size : 1);
+}
+
+/*
+ * libfdt does not mind reservations that run on into the other blocks, and
+ * takes what lies there for more of them: they would move with the nodes.
+ */
+static bool reservations_stand_alone(const void *fdt)
+{
+    /* before version 17 the structure block does not say how long it is */
+    uint32_t size = fdt_version(fdt) < 17 ? 0 : fdt_size_dt_struct(fdt);
+
+    return fdt_num_mem_rsv(fdt) >= 0 &&
+           !in_reservations(fdt, fdt_off_dt_struct(fdt), size) &&
+           !in_reservations(fdt, fdt_off_dt_strings(fdt),
+                            fdt_size_dt_strings(fdt));
+}
+
 /* Everything that is looked at later lies inside a sound tree. */
 static int check_tree(const void *fdt)
 {
     if (fdt_check_header(fdt) < 0 ||
-        fdt_check_full(fdt, fdt_totalsize(fdt)) < 0) {
+        fdt_check_full(fdt, fdt_totalsize(fdt)) < 0 ||
+        !reservations_stand_alone(fdt)) {
         return -EBADMSG;
     }
     return 0;

@@ -428,6 +428,38 @@ START_TEST(trees_that_are_damaged)
 }
 END_TEST
 
+/* Reservations without an end: the next blocks look like more of them. */
+START_TEST(reservations_that_run_into_other_blocks)
+{
+    void *fdt = new_tree(2, 2, 3);
+    static const char zeros[64];
+    struct fdt_reserve_entry *entry;
+    uint32_t room;
+
+    /* zeros at its beginning end the list before the strings */
+    ck_assert_int_eq(fdt_add_mem_rsv(fdt, 0x1000, 0x1000), 0);
+    ck_assert_int_eq(memexpose_fdt_add(fdt, "/", &example), 0);
+    ck_assert_int_eq(fdt_setprop(fdt, 0, "zeros", zeros, sizeof(zeros)), 0);
+    room = fdt_off_dt_struct(fdt) - fdt_off_mem_rsvmap(fdt);
+    ck_assert_uint_eq(room, 2 * sizeof(*entry));
+    entry = (struct fdt_reserve_entry *)((char *)fdt +
+                                         fdt_off_mem_rsvmap(fdt)) + 1;
+    entry->size = cpu_to_fdt64(1);
+    ck_assert_int_eq(fdt_check_full(fdt, fdt_totalsize(fdt)), 0);
+    ck_assert_int_eq(fdt_num_mem_rsv(fdt), 3);
+    expect_unsound(fdt);
+    entry->size = 0;
+    find_only(fdt);
+
+    /* none, where the last of the strings are and what is free behind them */
+    fdt_set_off_mem_rsvmap(fdt, (fdt_off_dt_strings(fdt) +
+                                 fdt_size_dt_strings(fdt) - 1) & ~7u);
+    ck_assert_int_eq(fdt_num_mem_rsv(fdt), 0);
+    expect_unsound(fdt);
+    free(fdt);
+}
+END_TEST
+
 /* Is it one of the errors that the header tells of? */
 static bool is_told(int ret)
 {
@@ -588,6 +620,7 @@ int main(void)
     tcase_add_test(tcase, nodes_that_cannot_be_read);
     tcase_add_test(tcase, trees_that_are_cut_off);
     tcase_add_test(tcase, trees_that_are_damaged);
+    tcase_add_test(tcase, reservations_that_run_into_other_blocks);
     tcase_add_test(tcase, trees_with_random_bytes);
     if (system("dtc --version >/dev/null 2>&1") == 0) {
         tcase_add_loop_test(tcase, the_compiler_has_nothing_against_it, 0, 3);
