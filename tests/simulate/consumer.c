@@ -16,19 +16,23 @@ struct time_spent {
     int64_t began;
 };
 
-static struct time_spent enter_callback(void)
+static struct time_spent enter_callback(struct sim_device *device)
 {
     struct time_spent spent = { world.now };
 
+    device->inside++;
+    fiber_current->inside[device->index]++;
     fiber_current->depth++;
     return spent;
 }
 
 /* A wait may take longer by what callbacks took meanwhile. */
-static void leave_callback(struct time_spent spent)
+static void leave_callback(struct sim_device *device, struct time_spent spent)
 {
+    device->inside--;
+    fiber_current->inside[device->index]--;
     fiber_current->depth--;
-    fiber_current->callbacks += world.now - spent.began;
+    fiber_current->process->callbacks += world.now - spent.began;
 }
 
 /* --- service ------------------------------------------------------------- */
@@ -62,7 +66,7 @@ static struct time_spent begin_service(struct sim_device *device)
     device->callbacks++;
     totals.served++;
     fiber_current->services++;
-    return enter_callback();
+    return enter_callback(device);
 }
 
 static void end_service(struct sim_device *device, struct time_spent spent)
@@ -70,7 +74,7 @@ static void end_service(struct sim_device *device, struct time_spent spent)
     fiber_linger();
     device->process->in_service--;
     fiber_current->services--;
-    leave_callback(spent);
+    leave_callback(device, spent);
 }
 
 static void nested_access(struct process *process)
@@ -78,11 +82,16 @@ static void nested_access(struct process *process)
     unsigned i;
 
     for (i = 0; i < process->device_count; i++) {
+        struct sim_device *device = &process->devices[i];
         uint64_t value, waits = fiber_current->waits;
         bool may_wait = world.plan.preempt > 0;
-        int ret = memexpose_read(process->devices[i].device,
-                                 slot_address(0) + cell_offset(2), 4, &value);
+        int ret;
 
+        if (device->going) {
+            continue;
+        }
+        ret = memexpose_read(device_enter(device), slot_address(0) +
+                             cell_offset(2), 4, &value);
         SIM_CHECK(ret == MEMEXPOSE_RESULT_DECODE, "%s: an access from within "
                   "a service gave %d", process->name, ret);
         SIM_CHECK(may_wait || fiber_current->waits == waits, "%s: an access "
@@ -117,7 +126,9 @@ static void control(struct sim_device *device, uint64_t value)
         fiber_sleep(world.now + (int64_t)(value / 8 % 30) * MS);
         break;
     case 5:
-        operation_interrupt(device);
+        if (!device->going) {
+            operation_interrupt(device);
+        }
         break;
     case 6:
         if (world.plan.map_changes) {
@@ -194,7 +205,7 @@ static int on_resolve(void *opaque, uint64_t address,
                       struct memexpose_share *share)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback();
+    struct time_spent spent = enter_callback(device);
     int ret;
 
     /* Before the access: only a mutant does it. */
@@ -203,7 +214,7 @@ static int on_resolve(void *opaque, uint64_t address,
     fiber_linger();
     ret = memexpose_space_resolve(device->process->space, address, share);
     fiber_linger();
-    leave_callback(spent);
+    leave_callback(device, spent);
     return ret;
 }
 
@@ -212,7 +223,7 @@ static int on_resolve(void *opaque, uint64_t address,
 static int on_map(void *opaque, const struct memexpose_range *range)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback();
+    struct time_spent spent = enter_callback(device);
     bool takes = !sim_chance(1, 40);
 
     sim_trace("maps 0x%llx bytes at 0x%llx%s", (unsigned long long)range->size,
@@ -223,13 +234,13 @@ static int on_map(void *opaque, const struct memexpose_range *range)
     if (!takes) {
         memory_refuse(range->host);
     }
-    leave_callback(spent);
+    leave_callback(device, spent);
     return takes ? 0 : -ENOMEM;
 }
 
 struct removal {
     struct sim_device *device;
-    struct memexpose_device *handle;
+    unsigned remakes;           /* of the device that asked */
     uint64_t id;
 };
 
@@ -242,9 +253,15 @@ static void let_go(struct fiber *fiber)
     int ret;
 
     fiber_linger();
-    removal.device->later--;
-    ret = memexpose_device_unmapped(removal.handle, removal.id);
-    SIM_CHECK(ret == 0, "a removal that was to come later is unknown");
+    if (removal.remakes == removal.device->remakes) {
+        removal.device->later--;
+        if (!removal.device->going) {
+            ret = memexpose_device_unmapped(device_enter(removal.device),
+                                            removal.id);
+            SIM_CHECK(ret == 0, "a removal that was to come later is "
+                      "unknown");
+        }
+    }
     fiber->process->threads--;
 }
 
@@ -253,7 +270,7 @@ static bool remove_later(struct sim_device *device, uint64_t id)
     struct removal *removal;
     struct fiber *fiber;
 
-    if (!device->process->up) {
+    if (!device->process->up || device->going) {
         return true;            /* means nothing while it is destroyed */
     }
     fiber = fiber_spawn(device->process, "removal", let_go, NULL);
@@ -261,7 +278,7 @@ static bool remove_later(struct sim_device *device, uint64_t id)
         return false;
     }
     removal = &removals[fiber->id];
-    *removal = (struct removal) { device, device->device, id };
+    *removal = (struct removal) { device, device->remakes, id };
     fiber->argument = removal;
     device->process->threads++;
     device->later++;
@@ -271,7 +288,7 @@ static bool remove_later(struct sim_device *device, uint64_t id)
 static int on_unmap(void *opaque, const struct memexpose_range *range)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback();
+    struct time_spent spent = enter_callback(device);
     bool later = sim_chance(1, 4);
 
     sim_trace("unmaps 0x%llx%s", (unsigned long long)range->start,
@@ -281,7 +298,7 @@ static int on_unmap(void *opaque, const struct memexpose_range *range)
     } else {
         fiber_linger();
     }
-    leave_callback(spent);
+    leave_callback(device, spent);
     return later ? MEMEXPOSE_UNMAP_LATER : 0;
 }
 
@@ -314,7 +331,7 @@ void process_run_retired(struct process *process)
 static void on_interrupt(void *opaque, bool level, bool rise)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback();
+    struct time_spent spent = enter_callback(device);
 
     (void)level;
     (void)rise;
@@ -322,20 +339,20 @@ static void on_interrupt(void *opaque, bool level, bool rise)
     device->interrupting = true;
     fiber_linger();
     device->interrupting = false;
-    leave_callback(spent);
+    leave_callback(device, spent);
 }
 
 static void on_link_changed(void *opaque, uint64_t state)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback();
+    struct time_spent spent = enter_callback(device);
 
     sim_trace("link state 0x%llx", (unsigned long long)state);
     SIM_CHECK(!device->changing, "calls of link_changed overlap");
     device->changing = true;
     fiber_linger();
     device->changing = false;
-    leave_callback(spent);
+    leave_callback(device, spent);
 }
 
 void consumer_ops(struct memexpose_device_ops *ops)

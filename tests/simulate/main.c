@@ -149,6 +149,8 @@ static void print_totals(void)
         { "kills", totals.kills },
         { "stalls", totals.stalls },
         { "resets", totals.resets },
+        { "devices_made_anew", totals.remakes },
+        { "own_transports", totals.transports },
         { "deadlines_passed", totals.deadlines },
     };
     size_t i;

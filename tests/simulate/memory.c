@@ -339,7 +339,8 @@ bool memory_watched(const struct object *object)
         const struct mapping *mapping = &mappings[i];
 
         if (mapping->host && mapping->reachable && mapping->watched &&
-            mapping->object == object && mapping->process != object->owner) {
+            mapping->object == object && mapping->process != object->owner &&
+            !excused(mapping)) {
             return true;
         }
     }

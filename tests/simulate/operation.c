@@ -13,12 +13,12 @@ uint64_t slot_address(unsigned slot)
     return UINT64_C(0x100000) * (slot + 1);
 }
 
-/* The first word, the last of the first page, one in the second page. */
+/* The first word, one in two pages, one in the second page. */
 uint64_t cell_offset(unsigned cell)
 {
     uint64_t page = mx_os_page_size();
 
-    return cell == 0 ? 0 : cell == 1 ? page - 8 : page + 16;
+    return cell == 0 ? 0 : cell == 1 ? page - 4 : page + 16;
 }
 
 /* --- what an operation may answer ---------------------------------------- */
@@ -26,24 +26,26 @@ uint64_t cell_offset(unsigned cell)
 struct timing {
     int64_t began, callbacks;
     uint64_t outer;             /* it may lie within another's callback */
+    struct links links;
 };
 
-static struct timing begin_operation(void)
+static struct timing begin_operation(struct links links)
 {
     uint64_t outer = fiber_current->reads_since;
 
     totals.operations++;
     world.tick++;
     fiber_current->reads_since = outer ? outer : world.tick;
-    return (struct timing) { world.now, fiber_current->callbacks, outer };
+    return (struct timing) { world.now,
+                             fiber_current->process->callbacks, outer, links };
 }
 
-static bool acceptable(int ret)
+static bool acceptable(int ret, const struct links *links)
 {
     switch (ret) {
     case -ENOTCONN:
     case -ECONNRESET:
-        return !world.plan.calm;
+        return links_may_have_ended(links);
     case -ETIMEDOUT:
         totals.deadlines++;
         return world.stalled;
@@ -65,11 +67,12 @@ static void end_operation(const char *what, struct timing timing,
     int64_t took = world.now - timing.began;
 
     fiber->reads_since = timing.outer;
-    SIM_CHECK(acceptable(ret), "%s: %s ended with %d (%s)%s",
+    SIM_CHECK(acceptable(ret, &timing.links), "%s: %s ended with %d (%s)%s",
               fiber->process->name, what, ret, memexpose_strerror(ret),
               ret == -ETIMEDOUT ? ": a stuck waiter" : "");
     SIM_CHECK(fiber->process->stalled > timing.began ||
-              took <= limit + 20 * MS + fiber->callbacks - timing.callbacks,
+              took <= limit + 20 * MS + fiber->process->callbacks -
+              timing.callbacks,
               "%s: %s took %lld ms", fiber->process->name, what,
               (long long)(took / MS));
 }
@@ -99,15 +102,16 @@ static void remote_read(struct sim_device *device)
     static const unsigned sizes[] = { 1, 2, 4, 8, 8, 8 };
     struct process *peer = device->peer.process;
     unsigned slot = sim_below(SLOTS), cell = sim_below(CELLS);
-    unsigned bytes = sizes[sim_below(6)];
+    unsigned bytes = cell == 1 ? 8 : sizes[sim_below(6)];
     bool stale = memory_stale(device->process, peer);
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(device->process,
+                                                    device));
     uint64_t began = world.tick, value, waits = fiber_current->waits;
     int ret;
 
     sim_trace("reads %u of %s, slot %u, cell %u", bytes, peer->name, slot,
               cell);
-    ret = memexpose_read(device->device, slot_address(slot) +
+    ret = memexpose_read(device_enter(device), slot_address(slot) +
                          cell_offset(cell), bytes, &value);
     check_held(device, ret, waits);
     stale |= memory_stale(device->process, peer);
@@ -125,7 +129,8 @@ static void remote_write(struct sim_device *device)
     struct process *peer = device->peer.process;
     unsigned slot = sim_below(SLOTS), cell = sim_below(CELLS), handle;
     bool stale = memory_stale(device->process, peer);
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(device->process,
+                                                    device));
     uint64_t began = world.tick, value = oracle_value();
     uint64_t waits = fiber_current->waits;
     int ret;
@@ -133,7 +138,7 @@ static void remote_write(struct sim_device *device)
     sim_trace("writes 0x%llx to %s, slot %u, cell %u",
               (unsigned long long)value, peer->name, slot, cell);
     handle = oracle_begin(peer->index, slot, cell, value, false, false);
-    ret = memexpose_write(device->device, slot_address(slot) +
+    ret = memexpose_write(device_enter(device), slot_address(slot) +
                           cell_offset(cell), 8, value);
     check_held(device, ret, waits);
     stale |= memory_stale(device->process, peer);
@@ -148,13 +153,14 @@ static void remote_write(struct sim_device *device)
 
 static void remote_control(struct sim_device *device)
 {
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(device->process,
+                                                    device));
     uint64_t value = sim_random() % 1024;
     int ret;
 
     sim_trace("writes %llu to the control of %s",
               (unsigned long long)value % 8, device->peer.process->name);
-    ret = memexpose_write(device->device, CONTROL, 4, value);
+    ret = memexpose_write(device_enter(device), CONTROL, 4, value);
     sim_trace("control gave %d", ret);
     SIM_CHECK(ret <= 0, "an access to registers gave %d", ret);
     end_operation("a write to registers", timing,
@@ -168,13 +174,14 @@ static void remote_block(struct sim_device *device)
     uint8_t buffer[24];
     size_t done = 0;
     bool stale = memory_stale(device->process, peer);
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(device->process,
+                                                    device));
     uint64_t began = world.tick;
     int ret;
 
     sim_trace("reads a block of %s, slot %u", peer->name, slot);
-    ret = memexpose_read_block(device->device, slot_address(slot), buffer,
-                               sizeof(buffer), &done);
+    ret = memexpose_read_block(device_enter(device), slot_address(slot),
+                               buffer, sizeof(buffer), &done);
     stale |= memory_stale(device->process, peer);
     SIM_CHECK((ret == 0) == (done == sizeof(buffer)),
               "a block read did %zu bytes and gave %d", done, ret);
@@ -193,19 +200,20 @@ static void direct_read(struct sim_device *device)
     struct process *peer = device->peer.process;
     unsigned slot = sim_below(SLOTS), cell = sim_below(CELLS);
     bool stale = memory_stale(process, peer);
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(device->process,
+                                                    device));
     uint64_t began = world.tick, value;
     struct memexpose_range range;
+    uint64_t address = slot_address(slot) + cell_offset(cell);
     void *host;
 
     process->readers++;
-    host = memexpose_device_translate(device->device, slot_address(slot) +
-                                      cell_offset(cell), &range);
-    if (host) {
+    host = memexpose_device_translate(device->device, address, &range);
+    if (host && address + sizeof(value) <= range.start + range.size) {
         if (process->deferring) {
             fiber_linger();
         }
-        value = *(volatile uint64_t *)host;
+        memcpy(&value, host, sizeof(value));
         stale |= memory_stale(process, peer);
         totals.direct++;
         if (value != 0 && !stale) {
@@ -221,7 +229,7 @@ static void local_access(struct process *process)
 {
     unsigned slot = sim_below(SLOTS), cell = sim_below(CELLS), handle;
     uint64_t address = slot_address(slot) + cell_offset(cell);
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(process, NULL));
     uint64_t began = world.tick, value;
     int ret;
 
@@ -267,7 +275,7 @@ static void map_change(struct process *process)
 void operation_custom_change(struct process *process)
 {
     bool twice = sim_chance(1, 3);
-    struct timing timing = begin_operation();
+    struct timing timing = begin_operation(links_of(process, NULL));
     unsigned i;
     int ret;
 
@@ -279,7 +287,12 @@ void operation_custom_change(struct process *process)
     }
     process->changes++;
     for (i = 0; i < process->device_count; i++) {
-        ret = memexpose_map_change_invalidate(process->devices[i].device,
+        struct sim_device *device = &process->devices[i];
+
+        if (device->going) {
+            continue;           /* it takes everything back by itself */
+        }
+        ret = memexpose_map_change_invalidate(device_enter(device),
                                               slot_address(0), CONTROL -
                                               slot_address(0));
         SIM_CHECK(ret == 0 || (ret == -ENOMEM && world.faults > 0),
@@ -312,7 +325,7 @@ void operation_interrupt(struct sim_device *device)
     interrupt.type = (uint64_t)device->process->life << 32 | device->attempts;
     memset(interrupt.data, (int)(interrupt.type & 0xff),
            sizeof(interrupt.data));
-    ret = memexpose_device_send(device->device, &interrupt);
+    ret = memexpose_device_send(device_enter(device), &interrupt);
     sim_trace("interrupt 0x%llx gave %d", (unsigned long long)interrupt.type,
               ret);
     device->refused += ret != 0;
@@ -326,7 +339,8 @@ static void receive_interrupts(struct sim_device *device)
     struct memexpose_interrupt interrupt;
     unsigned i, later = device->later;
 
-    while (memexpose_device_receive(device->device, &interrupt) == 0) {
+    while (!device->going &&
+           memexpose_device_receive(device_enter(device), &interrupt) == 0) {
         SIM_CHECK(world.plan.preempt > 0 || later == 0,
                   "%s gets an interrupt before a removal is complete",
                   device->process->name);
@@ -347,18 +361,8 @@ static void receive_interrupts(struct sim_device *device)
 
 /* --- disturbances -------------------------------------------------------- */
 
-static void disable_for_a_while(struct sim_device *device, bool in_callback)
+static void check_enabled(int ret)
 {
-    int64_t pause = (1 + sim_below(40)) * MS;
-    int ret;
-
-    sim_trace("disables");
-    memexpose_device_disable(device->device);
-    if (!in_callback) {
-        fiber_sleep(world.now + pause);
-    }
-    ret = memexpose_device_enable(device->device, sim_chance(1, 2) ? 0 :
-                                  world.now + pause);
     sim_trace("enable gave %d", ret);
     SIM_CHECK(ret == 0 || ret == -EINPROGRESS || ret == -ETIMEDOUT ||
               ret == -ECANCELED || (world.faults > 0 &&
@@ -366,26 +370,87 @@ static void disable_for_a_while(struct sim_device *device, bool in_callback)
               "enabling gave %d", ret);
 }
 
+static void enable(struct sim_device *device, int64_t pause)
+{
+    if (!device->going) {
+        check_enabled(memexpose_device_enable(device_enter(device),
+                                              pause ? world.now + pause : 0));
+    }
+}
+
+static void disable_for_a_while(struct sim_device *device, bool in_callback)
+{
+    int64_t pause = (1 + sim_below(40)) * MS;
+
+    sim_trace("disables");
+    memexpose_device_disable(device_enter(device));
+    if (!in_callback) {
+        fiber_sleep(world.now + pause);
+    }
+    enable(device, sim_chance(1, 2) ? 0 : pause);
+}
+
+static void reset(struct sim_device *device)
+{
+    sim_trace("resets the device");
+    device->resets = true;
+    memexpose_device_reset(device_enter(device));
+    enable(device, 0);
+}
+
+/*
+ * Destroyed whatever goes on, and there again some time later.  One at a time:
+ * of two threads that destroy each other's device from within callbacks none
+ * would get on.
+ */
+static void make_anew(struct sim_device *device)
+{
+    struct process *process = device->process;
+
+    if (process->remaking) {
+        return;
+    }
+    process->remaking = device->going = true;
+    totals.remakes++;
+    sim_trace("destroys the device");
+    memexpose_device_destroy(device_enter(device));
+    SIM_CHECK(device->inside == fiber_current->inside[device->index],
+              "%s: a device is gone, and another thread is in a callback of "
+              "it", process->name);
+    device->remakes++;
+    device->later = 0;
+    do {
+        fiber_sleep(world.now + sim_below(20) * MS);
+    } while (!device_create(device));
+    sim_trace("has made the device anew");
+    process->remaking = device->going = false;
+    transport_tell(device);
+    enable(device, 0);
+}
+
 void operation_disrupt(struct process *process, bool in_callback)
 {
     struct sim_device *device = some_device(process);
 
+    if (device->going) {
+        return;
+    }
     totals.resets++;
     world.cancels++;
-    switch (sim_below(4)) {
+    switch (sim_below(5)) {
     case 0:
         sim_trace("cancels the waits of the device");
-        memexpose_device_cancel(device->device);
+        memexpose_device_cancel(device_enter(device));
         break;
     case 1:
         sim_trace("cancels the waits of the group");
         memexpose_group_cancel(process->group);
         break;
     case 2:
-        sim_trace("resets the device");
-        device->resets = true;
-        memexpose_device_reset(device->device);
-        memexpose_device_enable(device->device, 0);
+        reset(device);
+        break;
+    case 3:
+        make_anew(device);
         break;
     default:
         disable_for_a_while(device, in_callback);
@@ -398,10 +463,10 @@ static void look_around(struct sim_device *device)
     struct memexpose_range ranges[4];
     struct memexpose_stats stats;
 
-    memexpose_device_ranges(device->device, ranges, 4);
-    memexpose_device_stats(device->device, &stats, sizeof(stats));
-    memexpose_device_link_state(device->device);
-    memexpose_device_reg_read(device->device, MEMEXPOSE_REG_LINK, 8);
+    memexpose_device_ranges(device_enter(device), ranges, 4);
+    memexpose_device_stats(device_enter(device), &stats, sizeof(stats));
+    memexpose_device_link_state(device_enter(device));
+    memexpose_device_reg_read(device_enter(device), MEMEXPOSE_REG_LINK, 8);
 }
 
 void operation_run(struct process *process)
@@ -409,6 +474,9 @@ void operation_run(struct process *process)
     struct sim_device *device = some_device(process);
     unsigned dice = sim_below(100);
 
+    if (device->going) {
+        return;
+    }
     if (dice < 30) {
         remote_read(device);
     } else if (dice < 48) {

@@ -168,7 +168,14 @@ static void join(struct process *one, struct process *other, unsigned link)
             .link = link,
             .peer = { ends[1 - i], ends[1 - i]->device_count },
         };
+        devices[i]->own_transport = sim_chance(1, 4);
+        totals.transports += devices[i]->own_transport;
         memexpose_device_config_init(&devices[i]->config);
+        if (devices[i]->own_transport) {
+            devices[i]->config.role = devices[i]->connects ?
+                                      MEMEXPOSE_ROLE_CONNECT :
+                                      MEMEXPOSE_ROLE_LISTEN;
+        }
         devices[i]->config.name = ends[i]->name;
         devices[i]->config.span_size = CONTROL + 0x1000;
         devices[i]->config.max_ranges = 1 + sim_below(6);

@@ -47,7 +47,7 @@ struct plan {
     unsigned fault_rate;        /* one in so many; 0: nothing fails */
     unsigned kills, stalls;     /* left */
     bool map_changes;
-    bool resets;                /* disable, reset, cancel */
+    bool resets;                /* disable, reset, cancel, destroy */
     bool calm;                  /* no faults, kills, stalls, resets */
 };
 
@@ -57,6 +57,7 @@ struct totals {
     uint64_t requests, served, shares, mapped, invalidations;
     uint64_t interrupts, operations, direct, map_changes;
     uint64_t faults, kills, stalls, resets, deadlines, reads_checked;
+    uint64_t remakes, transports;
 };
 
 struct world {
@@ -121,9 +122,11 @@ struct fiber {
     bool signalled;
     bool until_end;             /* ... or until the schedule ends */
     int64_t deadline;
+    bool entering;              /* a call on a device: no other thread takes
+                                 * that away before the library's lock */
     unsigned depth;             /* of callbacks */
+    unsigned inside[DEVICES];   /* of those of one device */
     unsigned services;          /* of those for a peer's access */
-    int64_t callbacks;          /* time spent in them */
     uint64_t waits;             /* how often it gave way */
     uint64_t reads_since;       /* tick when its operation began; 0: none */
 };
@@ -207,6 +210,7 @@ int net_object_fd(struct object *object, bool writable);
 struct object *net_object_of(int fd);
 /* Has the exporter ended the link, and not its peer? */
 bool net_ended(unsigned stream);        /* by anyone */
+unsigned net_stream_of(int fd);         /* 0: it is none */
 bool net_ended_by(unsigned stream, const struct process *exporter);
 
 /* --- what goes over the wire (monitor.c) --------------------------------- */
@@ -247,7 +251,20 @@ struct slot {
     bool readonly;
     bool shared;
     uint64_t size;
-    uint64_t scratch[CELLS];    /* registers */
+    uint8_t scratch[CELLS][8];  /* registers */
+};
+
+/* One of the consumer's own. */
+struct transport {
+    bool started, opened, over;
+    bool wanted;                /* links are to come up */
+    unsigned up[2];             /* handed over, and not closed: an old one is
+                                 * told of when the next is there */
+    int64_t pause;              /* no attempt to connect before */
+    unsigned attempts;
+    int waker;
+    int listener[2], half[2];
+    char path[2][16];
 };
 
 struct far_end {
@@ -263,6 +280,11 @@ struct sim_device {
     bool connects;
     unsigned link;              /* number, names the sockets */
     struct memexpose_device_config config;
+    bool own_transport;
+    struct transport transport;
+    bool going;                 /* it is being destroyed, and made anew */
+    unsigned remakes;
+    unsigned inside;            /* callbacks that threads are in */
     bool interrupting, changing;
     bool resolved;              /* before the access, by a mutant */
     bool resets;                /* it was reset: the queue is lost */
@@ -295,9 +317,12 @@ struct process {
     struct slot slots[SLOTS];
     unsigned changes;           /* map changes begun by the simulation */
     unsigned in_service;
+    int64_t callbacks;          /* time that its threads spent in them: one may
+                                 * wait for what another does */
     unsigned threads;           /* that use the devices */
     unsigned workers;           /* threads that have work left */
     unsigned operations;        /* left, of each worker */
+    bool remaking;              /* a device */
     unsigned readers;           /* sections that hold addresses */
     bool deferring;             /* it has a retire callback */
     struct retired retired[RETIRED];
@@ -316,6 +341,28 @@ uint64_t slot_address(unsigned slot);
 uint64_t cell_offset(unsigned cell);
 #define CONTROL UINT64_C(0x900000)      /* registers that make things happen */
 
+/* The streams by which devices are connected when something begins: only
+ * their end excuses it. */
+struct links {
+    unsigned stream[2 * DEVICES];
+    bool complete;              /* none is missing, all are enabled */
+};
+
+struct links links_of(struct process *process,
+                      const struct sim_device *only);
+bool links_may_have_ended(const struct links *links);
+
+/* The device, for a call that begins now. */
+static inline struct memexpose_device *device_enter(struct sim_device *device)
+{
+    fiber_current->entering = true;
+    return device->device;
+}
+
+bool device_create(struct sim_device *device);
+int transport_set(struct sim_device *device);
+void transport_tell(struct sim_device *device);
+void transport_release(struct sim_device *device);
 void consumer_ops(struct memexpose_device_ops *ops);
 void process_run_retired(struct process *process);
 bool slot_add(struct process *process, unsigned slot);

@@ -48,9 +48,12 @@ static bool is_held(const pthread_mutex_t *mutex)
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-    if (fiber_current && held_count == 0 &&
+    if (fiber_current && held_count == 0 && !fiber_current->entering &&
         sim_chance(world.plan.preempt, 1000)) {
         fiber_pause();
+    }
+    if (fiber_current) {
+        fiber_current->entering = false;
     }
     SIM_CHECK(!is_held(mutex), "a thread takes a lock that it holds");
     SIM_CHECK(held_count < HELD, "locks are taken and never let go of");
