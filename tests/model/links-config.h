@@ -88,6 +88,21 @@
 #define GUEST_CHANGES(slot) ((slot) == 2)
 #define SERVICE_CHANGES(m) ((m) == 0)
 
+#elif defined(CONFIG_RECONNECT_TWO)
+/* Both links of two devices end at any step, also at once, and come back. */
+#define MACHINES 2
+#define LINKS 2
+#define GUESTS 2
+#define SINGLE
+#define OWNER(e) ((e) & 1)
+#define BREAKS 2
+#define RANGES 1
+#define GUEST_LINK(slot, l) true
+#define GUEST_END(slot, l) (2 * (l) + (slot) - 1)
+#define GUEST_ACCESSES(slot) 1
+#define GUEST_CHANGES(slot) ((slot) == 1)
+#define SERVICE_CHANGES(m) 0
+
 #elif defined(CONFIG_RECONNECT)
 /* The link ends at any step and comes back. */
 #define MACHINES 2
