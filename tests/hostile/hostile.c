@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * hostile SIMULATOR [CASES]: hostile peers against real simulators, one that
- * listens and one that connects, with each rule about seals.  CASES is a part
- * of the names of those to play.
+ * hostile [--vm] TARGET [CASES]: hostile peers against real processes, one
+ * that listens and one that connects, with each rule about seals.  CASES is a
+ * part of the names of those to play.
+ *
+ * TARGET is memexpose-sim, or a command that takes the same options and, on
+ * its standard input, the same commands: read, write, dump, reg, map, unmap,
+ * regions, enable, disable, intr, recv.  It has memory at 0x10000 and 0x40000,
+ * and some at 0xd0000 that map makes and unmap takes away.  Its own process is
+ * what is looked at.  With --vm that is a virtual machine: it takes its time,
+ * and its memory breathes.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +20,12 @@
 
 #include "round.h"
 
-enum { TURNS = 3 };
+/*
+ * How often everything is done, and what may be more in the end.  A virtual
+ * machine that connects takes a second for each time: not all is for it.
+ */
+enum { TURNS = 3, VM_TURNS = 2, VM_EVERY = 21 };
+enum { GROWTH = 768 * 1024, VM_GROWTH = 8 * 1024 * 1024 };
 
 struct setting {
     const char *name;
@@ -61,12 +73,14 @@ static void set_seals(const char *seals)
 }
 
 static void run_setting(const struct setting *setting, const char *only,
-                        unsigned *cases, unsigned *failures)
+                        bool vm, unsigned *cases, unsigned *failures)
 {
     struct round round = {
-        .target = { .name = setting->name, .listens = setting->listens },
+        .target = { .name = setting->name, .listens = setting->listens,
+                    .vm = vm },
+        .every = vm && !setting->listens && setting->all ? VM_EVERY : 1,
         .seals = setting->seals, .only = only, .all = setting->all,
-        .turns = TURNS,
+        .turns = vm ? VM_TURNS : TURNS, .growth = vm ? VM_GROWTH : GROWTH,
     };
 
     set_seals(setting->seals);
@@ -81,9 +95,12 @@ int main(int argc, char **argv)
     char path[] = "/tmp/mx-hostile-XXXXXX";
     unsigned cases = 0, failures = 0;
     int64_t began = now_ms();
+    bool vm = argc > 1 && strcmp(argv[1], "--vm") == 0;
 
+    argv += vm;
+    argc -= vm;
     if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: hostile SIMULATOR [CASES]\n");
+        fprintf(stderr, "usage: hostile [--vm] TARGET [CASES]\n");
         return 2;
     }
     directory = mkdtemp(path);
@@ -94,7 +111,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     split_words(argv[1]);
     for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-        run_setting(&settings[i], argv[2], &cases, &failures);
+        run_setting(&settings[i], argv[2], vm, &cases, &failures);
     }
     if (rmdir(directory) < 0) {
         printf("FAIL: something is left in %s\n", directory);

@@ -78,12 +78,14 @@ enum { WORDS = 24, LINE = 512, LINK_PATH = 108 };
 struct target {
     const char *name;           /* for the reader */
     bool listens;               /* it does, the hostile peer connects */
+    bool vm;                    /* a virtual machine with the device */
     pid_t pid;
     int terminal;               /* its prompt */
     int results;                /* its standard output */
     char line[LINE];            /* what came of the next result */
     size_t length;
     unsigned synced;
+    unsigned unnamed;           /* violations that the log does not name */
     char path[LINKS][LINK_PATH];
     char log[LINK_PATH];        /* its standard error */
     int listener[LINKS];        /* of the hostile side */
@@ -117,6 +119,8 @@ bool target_holds(const struct target *target, struct holdings *holdings);
 off_t target_log_end(const struct target *target);
 unsigned target_logged(const struct target *target, off_t from,
                        const char *text);
+/* Of how many lines does it say that they were left out? */
+unsigned target_left_out(const struct target *target);
 void target_show_log(const struct target *target, off_t from);
 
 /* --- play.c: a peer ------------------------------------------------------ */
@@ -187,7 +191,7 @@ enum { INVALIDATION, ACCESS };  /* classes */
 enum {
     RAM = 0x10000,              /* what the target exports */
     REGISTERS = 0x40000,
-    BORROWED = 0x90000,         /* memory that comes and goes */
+    BORROWED = 0xd0000,         /* memory that comes and goes */
     OURS = 0x200000             /* what the hostile peer exports */
 };
 

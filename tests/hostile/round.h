@@ -13,6 +13,10 @@ struct round {
     bool retries;
     bool over;
     unsigned turns;
+    unsigned every;             /* one case of so many is played */
+    unsigned seen;
+    uint64_t growth;            /* bytes: memory may be used anew, but not for
+                                 * good */
     unsigned cases, failures;
     struct holdings before;     /* with a good peer, before any case */
 };

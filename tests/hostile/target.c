@@ -356,6 +356,26 @@ unsigned target_logged(const struct target *target, off_t from,
     return count;
 }
 
+unsigned target_left_out(const struct target *target)
+{
+    char line[4 * LINE];
+    unsigned sum = 0;
+    FILE *file = fopen(target->log, "re");
+
+    while (file && fgets(line, sizeof(line), file)) {
+        const char *words = strstr(line, " lines about the peer were left");
+
+        while (words && words > line && words[-1] != ' ') {
+            words--;
+        }
+        sum += words ? (unsigned)atoi(words) : 0;
+    }
+    if (file) {
+        fclose(file);
+    }
+    return sum;
+}
+
 void target_show_log(const struct target *target, off_t from)
 {
     char line[4 * LINE];
