@@ -37,7 +37,7 @@ finish() {
     for file in "$directory"/pid.*; do
         [ -e "$file" ] && kill -KILL "$(cat "$file")" 2> /dev/null
     done
-    wait
+    wait 2> /dev/null # that they were killed is no news
     rm -rf "$directory"
 }
 trap finish EXIT
