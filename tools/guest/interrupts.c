@@ -9,10 +9,10 @@
 
 #include <memexpose/protocol.h>
 
+#include "../sim/hexdump.h"
 #include "../sim/numbers.h"
 #include "clock.h"
 #include "guest.h"
-#include "hexdump.h"
 #include "uio.h"
 
 struct interrupt {
@@ -178,6 +178,7 @@ static int receive_interrupt(struct guest *guest,
 {
     struct reception reception = { NULL, 0, false };
     struct interrupt interrupt;
+    char digits[2 * sizeof(interrupt.data) + 1];
     int ret;
 
     if (parse_reception(guest, &reception, count, word) < 0) {
@@ -194,9 +195,8 @@ static int receive_interrupt(struct guest *guest,
     if (ret < 0) {
         return command_failed(guest, command);
     }
-    printf("0x%016" PRIx64 " ", interrupt.type);
-    hexdump_digits(interrupt.data, sizeof(interrupt.data));
-    putchar('\n');
+    hexdump_digits(interrupt.data, sizeof(interrupt.data), digits);
+    printf("0x%016" PRIx64 " %s\n", interrupt.type, digits);
     return DONE;
 }
 

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../sim/hexdump.h"
 #include "../sim/numbers.h"
-#include "hexdump.h"
 #include "target.h"
 
 /* ---- Single accesses ---------------------------------------------------- */
@@ -190,8 +190,13 @@ struct dump {
 static int show_piece(void *arg, uint8_t *bytes, size_t count)
 {
     struct dump *dump = arg;
+    char text[2 * HEXDUMP_LINE];
+    size_t line;
 
-    hexdump_show(&dump->text, bytes, count);
+    for (; count > 0; count -= line, bytes += line) {
+        line = count < HEXDUMP_BYTES ? count : HEXDUMP_BYTES;
+        fwrite(text, 1, hexdump_show(&dump->text, bytes, line, text), stdout);
+    }
     return 0;
 }
 
@@ -236,6 +241,7 @@ COMMAND(dump)
 {
     struct dump dump = { .failure = &guest->failure, .fd = -1 };
     struct work work = { .each = show_piece, .arg = &dump };
+    char text[HEXDUMP_LINE];
     uint64_t address, size;
     int ret;
 
@@ -249,7 +255,7 @@ COMMAND(dump)
     hexdump_begin(&dump.text, address, size);
     ret = work_on(guest, command->own, &work, word[2], address, size);
     if (ret == 0 && !dump.file) {
-        hexdump_end(&dump.text);
+        fwrite(text, 1, hexdump_end(&dump.text, text), stdout);
     }
     ret = end_file(&dump, ret);
     return ret < 0 ? command_failed(guest, command) : DONE;
@@ -302,6 +308,7 @@ static int digest_range(struct guest *guest, const struct command *command,
     struct digest digest = { .seed = seed };
     struct work work = { write, write ? make_piece : digest_piece, &digest };
     uint8_t sum[SHA256_DIGEST_LENGTH];
+    char digits[2 * sizeof(sum) + 1];
     uint64_t address, size;
 
     if (parse_range(&guest->failure, word, &address, &size) < 0) {
@@ -312,8 +319,8 @@ static int digest_range(struct guest *guest, const struct command *command,
         return command_failed(guest, command);
     }
     SHA256Final(sum, &digest.state);
-    hexdump_digits(sum, sizeof(sum));
-    putchar('\n');
+    hexdump_digits(sum, sizeof(sum), digits);
+    puts(digits);
     return DONE;
 }
 

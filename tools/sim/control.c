@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "command.h"
+#include "hexdump.h"
 #include "numbers.h"
 #include "output.h"
 
@@ -67,7 +68,7 @@ static int print_interrupt(struct sim *sim,
 {
     char digits[2 * MEMEXPOSE_INTERRUPT_DATA + 1];
 
-    output_digits(interrupt->data, sizeof(interrupt->data), digits);
+    hexdump_digits(interrupt->data, sizeof(interrupt->data), digits);
     if (!sim->options.json) {
         return output_line(&sim->loop, &sim->failure, "0x%016" PRIx64 " %s",
                            interrupt->type, digits);

@@ -5,7 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "output.h"
+void hexdump_digits(const uint8_t *bytes, size_t count, char *digits)
+{
+    static const char figures[] = "0123456789abcdef";
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        *digits++ = figures[bytes[i] >> 4];
+        *digits++ = figures[bytes[i] & 15];
+    }
+    *digits = '\0';
+}
 
 void hexdump_begin(struct hexdump *dump, uint64_t start, uint64_t size)
 {
@@ -27,7 +37,7 @@ static char *show_line(const struct hexdump *dump, const uint8_t *bytes,
     char digits[2 * HEXDUMP_BYTES + 1];
     size_t i;
 
-    output_digits(bytes, count, digits);
+    hexdump_digits(bytes, count, digits);
     text = put_address(dump, text);
     for (i = 0; i < HEXDUMP_BYTES; i++) {
         *text++ = ' ';

@@ -36,4 +36,7 @@ size_t hexdump_show(struct hexdump *dump, const uint8_t *bytes, size_t count,
 /* The line at the end: the address behind the last byte. */
 size_t hexdump_end(const struct hexdump *dump, char *text);
 
+/* The digits of @count bytes, two each, terminated. */
+void hexdump_digits(const uint8_t *bytes, size_t count, char *digits);
+
 #endif

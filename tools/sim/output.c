@@ -56,14 +56,3 @@ json_t *output_hex(uint64_t value, unsigned digits)
     return json_sprintf("0x%0*" PRIx64, (int)digits, value);
 }
 
-void output_digits(const uint8_t *bytes, size_t count, char *digits)
-{
-    static const char figures[] = "0123456789abcdef";
-    size_t i;
-
-    for (i = 0; i < count; i++) {
-        *digits++ = figures[bytes[i] >> 4];
-        *digits++ = figures[bytes[i] & 15];
-    }
-    *digits = '\0';
-}

@@ -30,7 +30,4 @@ int output_json(struct loop *loop, struct failure *failure, json_t *object);
 /* "0x1f" with at least @digits digits: not every reader has 64 bits. */
 json_t *output_hex(uint64_t value, unsigned digits);
 
-/* The digits of @count bytes, two each, terminated. */
-void output_digits(const uint8_t *bytes, size_t count, char *digits);
-
 #endif

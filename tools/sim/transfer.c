@@ -168,7 +168,7 @@ static int put_json(struct transfer *transfer, uint64_t address, size_t count)
 {
     struct sim *sim = transfer->sim;
 
-    output_digits(transfer->bytes, count, transfer->text);
+    hexdump_digits(transfer->bytes, count, transfer->text);
     return output_json(&sim->loop, &sim->failure,
                        json_pack("{s:s, s:o, s:I, s:s}", "command",
                                  transfer->command->name, "address",
