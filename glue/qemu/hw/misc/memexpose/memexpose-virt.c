@@ -145,8 +145,8 @@ static uint64_t end_of_memory(const VirtMachineState *vms)
 {
     const MachineState *ms = MACHINE(vms);
 
-    return vms->memmap[VIRT_MEM].base + ms->ram_size +
-           (ms->maxram_size - ms->ram_size) + (ms->ram_slots + 1) * GiB;
+    return vms->memmap[VIRT_MEM].base + ms->maxram_size +
+           (ms->ram_slots + 1) * GiB;
 }
 
 static void check_chosen_base(const VirtMachineState *vms, uint64_t limit)
