@@ -14,12 +14,27 @@ start_simulator() {
     sync_with a
 }
 
-# The guest says so, then it waits in the register.  What it says next comes
-# from its other virtual CPU, if there is one.
+# start_vm_that_waits [PROPERTIES [ARGUMENT...]]: the trace tells of waits
+start_vm_that_waits() {
+    start_peer vm "$kind" link listen "${1-}" -trace memexpose_enable_wait \
+        -D "$directory/vm.trace" "${@:2}"
+}
+
+# waits: how often it has begun to wait in the register
+waits() {
+    grep -c 'waits$' "$directory/vm.trace"
+}
+
+waits_again() {
+    [ "$(waits)" -gt "$1" ]
+}
+
 begin_waiting() {
-    guest_begin vm "echo begins; memexpose-guest enable"
-    guest_line vm "$patience"
-    matches "the guest begins" "$line" begins
+    local before
+
+    before=$(waits)
+    guest_begin vm 'memexpose-guest enable'
+    until_true "the guest waits" waits_again "$before"
 }
 
 status_is() {
@@ -29,7 +44,7 @@ status_is() {
 
 # wait_and_meet ARGUMENT...: the peer comes in the middle of it
 wait_and_meet() {
-    start_peer vm "$kind" link listen '' "$@"
+    start_vm_that_waits '' "$@"
     booted vm
     begin_waiting
     status_is running
@@ -71,8 +86,12 @@ wait_and_reset() {
     leave a
 }
 
+# The guest lets go of the device by an interrupt, for which the virtual CPU that
+# waits may be the only one.
 wait_and_unplug() {
-    does vm 'memexpose-guest disable'
+    stop_vm vm
+    start_vm_that_waits '' -smp 1
+    booted vm
     begin_waiting
     monitor vm device_del '{"id":"mx"}' || complain "device_del: $reply"
     event vm DEVICE_DELETED '"device": "mx"'
@@ -82,6 +101,7 @@ wait_and_unplug() {
         )\"mem_chardev\":\"link-mem\",\"intr_chardev\":\"link-intr\",$(
         )\"shm_size\":$((window))}" || complain "device_add: $reply"
     until_guest 'memexpose-guest list'
+    does vm 'memexpose-guest reg 0 8' 0x0000000000000000
 }
 
 wait_and_quit() {

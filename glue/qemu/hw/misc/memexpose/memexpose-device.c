@@ -81,11 +81,14 @@ static bool grace_period_awaited(void)
 
 /*
  * What else a virtual CPU is wanted for cannot wait without limit: it may be
- * to stop, another one may want to run alone, or have work for it.
+ * to stop, another one may want to run alone, or have work for it.  If the
+ * device is to be unplugged it is the guest that lets go of it, for which it
+ * may need an interrupt on this very CPU.
  */
-static bool wanted_elsewhere(void)
+static bool wanted_elsewhere(const MemexposeState *s)
 {
     return memexpose_must_stop() || grace_period_awaited() ||
+           s->dev->pending_deleted_event ||
            (current_cpu && (current_cpu->stop || current_cpu->unplug ||
                             current_cpu->has_waiter ||
                             !QSIMPLEQ_EMPTY(&current_cpu->work_list)));
@@ -128,7 +131,7 @@ static void wait_for_links(MemexposeState *s)
     }
     trace_memexpose_enable_wait(s->log_name, "waits");
     while (is_enabled(s) && !links_up(s)) {
-        if (wanted_elsewhere()) {
+        if (wanted_elsewhere(s)) {
             trace_memexpose_enable_wait(s->log_name, "wanted elsewhere");
             return;
         }
