@@ -94,12 +94,19 @@ static int access_failure(struct transfer *transfer, uint64_t address,
                 transfer->command->target->strerror(ret));
 }
 
+/* Room for one piece: no larger than the whole, if it is known. */
 static int allocate(struct transfer *transfer)
 {
     /* hexadecimal lines take more room than JSON and its digits */
     size_t text = transfer->path ? 1
         : transfer->most / HEXDUMP_BYTES * HEXDUMP_LINE + HEXDUMP_LINE;
 
+    if (transfer->size > 0 && transfer->size < transfer->most) {
+        transfer->most = (size_t)transfer->size;
+    }
+    if (transfer->piece > transfer->most) {
+        transfer->piece = transfer->most;
+    }
     transfer->bytes = malloc(transfer->most);
     transfer->text = malloc(text);
     return transfer->bytes && transfer->text
@@ -119,9 +126,9 @@ static int next_piece(struct transfer *transfer, size_t count)
 
     if (now - progress->last > 200000000 && transfer->piece > TEXT_PIECE) {
         transfer->piece /= 2;
-    } else if (now - progress->last < 50000000 &&
-               transfer->piece < transfer->most) {
-        transfer->piece *= 2;
+    } else if (now - progress->last < 50000000) {
+        transfer->piece = transfer->piece < transfer->most / 2
+            ? 2 * transfer->piece : transfer->most;
     }
     progress->last = now;
     progress->done += count;
