@@ -206,8 +206,8 @@ contains "$directory/a.err" 'our own sub-priority'
 counted a violations 1
 leave a
 
-# Both read each other at the same time, 10,000 times each.  Requests cross;
-# the one with the lower number is served first.
+# Both read each other at the same time, 10,000 times each.  How many requests
+# cross is up to the scheduler; tests/check-crossing.c makes them.
 for hello in on off; do
     seq 1 10000 | sed 's/.*/read 0/' > "$directory/script"
     echo 'intr 1; recv; lread 0' >> "$directory/script"
@@ -242,11 +242,6 @@ for hello in on off; do
             complain "$slot: what it read is wrong"
         equal "$slot: requests" \
             "$(grep -c -e '-> mem READ prio' "$directory/$slot.trace")" 10000
-        crossed=$(awk '/-> mem READ prio/ { own = 1 }
-            /<- mem READ_RET/ { own = 0 }
-            /<- mem READ prio/ { if (own) n++ }
-            END { print n + 0 }' "$directory/$slot.trace")
-        holds "$slot: no requests crossed" "$crossed" -gt 0
     done
 done
 
