@@ -15,6 +15,8 @@ struct mx_fault_chunk {
 void mx_faults_init(struct mx_faults *faults)
 {
     atomic_init(&faults->chunks, NULL);
+    faults->free = NULL;
+    atomic_init(&faults->removed, NULL);
 }
 
 void mx_faults_free(struct mx_faults *faults)
@@ -27,27 +29,18 @@ void mx_faults_free(struct mx_faults *faults)
     }
 }
 
-static struct mx_fault *find_free(struct mx_fault_chunk *chunk)
-{
-    unsigned i;
-
-    for (; chunk; chunk = chunk->next) {
-        for (i = 0; i < CHUNK; i++) {
-            if (atomic_load(&chunk->faults[i].host) == 0) {
-                return &chunk->faults[i];
-            }
-        }
-    }
-    return NULL;
-}
-
 /* Whoever looks meanwhile sees the table with the new chunk or without. */
 static struct mx_fault *add_chunk(struct mx_faults *faults)
 {
     struct mx_fault_chunk *chunk = calloc(1, sizeof(*chunk));
+    unsigned i;
 
     if (!chunk) {
         return NULL;
+    }
+    for (i = 0; i < CHUNK; i++) {
+        chunk->faults[i].faults = faults;
+        chunk->faults[i].next = i + 1 < CHUNK ? &chunk->faults[i + 1] : NULL;
     }
     chunk->next = atomic_load(&faults->chunks);
     atomic_store(&faults->chunks, chunk);
@@ -57,21 +50,33 @@ static struct mx_fault *add_chunk(struct mx_faults *faults)
 struct mx_fault *mx_faults_add(struct mx_faults *faults, const void *host,
                                uint64_t size)
 {
-    struct mx_fault *fault = find_free(atomic_load(&faults->chunks));
+    struct mx_fault *fault = faults->free;
 
+    if (!fault) {
+        fault = atomic_exchange(&faults->removed, NULL);
+    }
     if (!fault) {
         fault = add_chunk(faults);
     }
     if (fault) {
+        faults->free = fault->next;
         atomic_store(&fault->size, size);
         atomic_store(&fault->host, (uintptr_t)host);
     }
     return fault;
 }
 
+/* All that was removed is taken at once, so none comes back meanwhile. */
 void mx_faults_remove(struct mx_fault *fault)
 {
+    struct mx_faults *faults = fault->faults;
+
     atomic_store(&fault->host, 0);
+    fault->next = atomic_load(&faults->removed);
+    while (!atomic_compare_exchange_weak(&faults->removed, &fault->next,
+                                         fault)) {
+        ;
+    }
 }
 
 /* It may be removed, and used again, while it is read. */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The exporter's ledger (protocol section 4): an array in ascending order.
- * Entries of one object at one place never touch each other, as they would
- * have been merged; entries of different objects may well overlap.
+ * The exporter's ledger (protocol section 4): a balanced tree in ascending
+ * order, in which each node knows how far its subtree reaches.  Entries of one
+ * object at one place never touch each other, as they would have been merged;
+ * entries of different objects may well overlap.
+ *
+ * It is balanced by height, whatever comes in whatever order: the order is the
+ * peer's.
  */
 #include "ledger.h"
 
@@ -19,7 +23,7 @@ void mx_ledger_init(struct mx_ledger *ledger)
 
 void mx_ledger_clear(struct mx_ledger *ledger)
 {
-    free(ledger->entries);
+    free(ledger->nodes);
     mx_ledger_init(ledger);
 }
 
@@ -71,88 +75,301 @@ static void unite(struct mx_ledger_entry *entry,
     }
 }
 
+/* --- the tree ------------------------------------------------------------ */
+
+static uint32_t height(const struct mx_ledger *ledger, uint32_t node)
+{
+    return node != 0 ? ledger->nodes[node].height : 0;
+}
+
+static uint64_t last_of(const struct mx_ledger_entry *entry)
+{
+    return entry->start + (entry->size - 1);
+}
+
+/* Its subtrees may have changed. */
+static void update(struct mx_ledger *ledger, uint32_t node)
+{
+    struct mx_ledger_node *at = &ledger->nodes[node];
+    uint32_t left = height(ledger, at->left);
+    uint32_t right = height(ledger, at->right);
+
+    at->height = 1 + (left > right ? left : right);
+    at->last = last_of(&at->entry);
+    if (at->left != 0 && ledger->nodes[at->left].last > at->last) {
+        at->last = ledger->nodes[at->left].last;
+    }
+    if (at->right != 0 && ledger->nodes[at->right].last > at->last) {
+        at->last = ledger->nodes[at->right].last;
+    }
+}
+
+/* Its left child takes its place, and is returned. */
+static uint32_t turn_right(struct mx_ledger *ledger, uint32_t node)
+{
+    uint32_t left = ledger->nodes[node].left;
+
+    ledger->nodes[node].left = ledger->nodes[left].right;
+    ledger->nodes[left].right = node;
+    update(ledger, node);
+    update(ledger, left);
+    return left;
+}
+
+static uint32_t turn_left(struct mx_ledger *ledger, uint32_t node)
+{
+    uint32_t right = ledger->nodes[node].right;
+
+    ledger->nodes[node].right = ledger->nodes[right].left;
+    ledger->nodes[right].left = node;
+    update(ledger, node);
+    update(ledger, right);
+    return right;
+}
+
+/* How much higher is its left subtree than the right one? */
+static int lean(const struct mx_ledger *ledger, uint32_t node)
+{
+    return (int)height(ledger, ledger->nodes[node].left) -
+           (int)height(ledger, ledger->nodes[node].right);
+}
+
+/*
+ * The heights of its subtrees, which are balanced, differ by two at most.
+ * Returns the balanced tree.
+ */
+static uint32_t balance(struct mx_ledger *ledger, uint32_t node)
+{
+    struct mx_ledger_node *at = &ledger->nodes[node];
+
+    if (lean(ledger, node) > 1) {
+        if (lean(ledger, at->left) < 0) {
+            at->left = turn_left(ledger, at->left);
+        }
+        return turn_right(ledger, node);
+    }
+    if (lean(ledger, node) < -1) {
+        if (lean(ledger, at->right) > 0) {
+            at->right = turn_right(ledger, at->right);
+        }
+        return turn_left(ledger, node);
+    }
+    update(ledger, node);
+    return node;
+}
+
+/* No two entries are equal in all of this: they would have been merged. */
+static bool is_before(const struct mx_ledger_entry *a,
+                      const struct mx_ledger_entry *b)
+{
+    if (a->start != b->start) {
+        return a->start < b->start;
+    }
+    if (a->device != b->device) {
+        return a->device < b->device;
+    }
+    if (a->inode != b->inode) {
+        return a->inode < b->inode;
+    }
+    return a->offset < b->offset;
+}
+
+/* Each returns the tree below @node as it is then. */
+
+static uint32_t add(struct mx_ledger *ledger, uint32_t node, uint32_t added)
+{
+    struct mx_ledger_node *at;
+
+    if (node == 0) {
+        return added;
+    }
+    at = &ledger->nodes[node];
+    if (is_before(&ledger->nodes[added].entry, &at->entry)) {
+        at->left = add(ledger, at->left, added);
+    } else {
+        at->right = add(ledger, at->right, added);
+    }
+    return balance(ledger, node);
+}
+
+static uint32_t remove_first(struct mx_ledger *ledger, uint32_t node,
+                             uint32_t *first)
+{
+    struct mx_ledger_node *at = &ledger->nodes[node];
+
+    if (at->left == 0) {
+        *first = node;
+        return at->right;
+    }
+    at->left = remove_first(ledger, at->left, first);
+    return balance(ledger, node);
+}
+
+static uint32_t remove_node(struct mx_ledger *ledger, uint32_t node,
+                            uint32_t gone)
+{
+    struct mx_ledger_node *at = &ledger->nodes[node];
+    uint32_t right, heir;
+
+    if (node != gone) {
+        if (is_before(&ledger->nodes[gone].entry, &at->entry)) {
+            at->left = remove_node(ledger, at->left, gone);
+        } else {
+            at->right = remove_node(ledger, at->right, gone);
+        }
+        return balance(ledger, node);
+    }
+    if (at->right == 0) {
+        return at->left;
+    }
+    right = remove_first(ledger, at->right, &heir);
+    ledger->nodes[heir].left = at->left;
+    ledger->nodes[heir].right = right;
+    return balance(ledger, heir);
+}
+
+/* --- entries ------------------------------------------------------------- */
+
+/* An unused node can be had from now on. */
 static int make_room(struct mx_ledger *ledger)
 {
-    size_t room = ledger->room != 0 ? ledger->room * 2 : FIRST_ROOM;
-    struct mx_ledger_entry *entries;
+    uint32_t room = ledger->room != 0 ? ledger->room * 2 : FIRST_ROOM;
+    struct mx_ledger_node *nodes;
 
-    if (ledger->count < ledger->room) {
+    if (ledger->unused != 0 || ledger->used < ledger->room) {
         return 0;
     }
-    entries = reallocarray(ledger->entries, room, sizeof(*entries));
-    if (entries == NULL) {
+    if (ledger->room > UINT32_MAX / 4) {
         return -ENOMEM;
     }
-    ledger->entries = entries;
+    nodes = reallocarray(ledger->nodes, (size_t)room + 1, sizeof(*nodes));
+    if (nodes == NULL) {
+        return -ENOMEM;
+    }
+    ledger->nodes = nodes;
     ledger->room = room;
     return 0;
 }
 
-/* Put @entry where it belongs; there is room. */
+/* There is room. */
 static void insert(struct mx_ledger *ledger,
                    const struct mx_ledger_entry *entry)
 {
-    size_t at = ledger->count;
+    uint32_t node = ledger->unused;
 
-    while (at > 0 && ledger->entries[at - 1].start > entry->start) {
-        ledger->entries[at] = ledger->entries[at - 1];
-        at--;
+    if (node != 0) {
+        ledger->unused = ledger->nodes[node].left;
+    } else {
+        node = ++ledger->used;
     }
-    ledger->entries[at] = *entry;
+    memset(&ledger->nodes[node], 0, sizeof(ledger->nodes[node]));
+    ledger->nodes[node].entry = *entry;
+    update(ledger, node);
+    ledger->root = add(ledger, ledger->root, node);
     ledger->count++;
 }
 
-/* Take out what @entry joins, and make it span that. */
-static void absorb(struct mx_ledger *ledger, struct mx_ledger_entry *entry)
+static void take_out(struct mx_ledger *ledger, uint32_t node)
 {
-    size_t kept = 0;
+    ledger->root = remove_node(ledger, ledger->root, node);
+    ledger->nodes[node].left = ledger->unused;
+    ledger->unused = node;
+    ledger->count--;
+}
 
-    for (size_t i = 0; i < ledger->count; i++) {
-        if (joins(entry, &ledger->entries[i])) {
-            unite(entry, &ledger->entries[i]);
-        } else {
-            ledger->entries[kept++] = ledger->entries[i];
-        }
+typedef bool test_fn(const struct mx_ledger_entry *wanted,
+                     const struct mx_ledger_entry *entry);
+
+/*
+ * The first entry below @node that @wanted overlaps or touches and that passes
+ * the test, or 0.
+ */
+static uint32_t find(const struct mx_ledger *ledger, uint32_t node,
+                     const struct mx_ledger_entry *wanted, test_fn *test)
+{
+    const struct mx_ledger_node *at;
+    uint32_t found;
+
+    if (node == 0) {
+        return 0;
     }
-    ledger->count = kept;
+    at = &ledger->nodes[node];
+    if (at->last < wanted->start && wanted->start - at->last > 1) {
+        return 0;
+    }
+    found = find(ledger, at->left, wanted, test);
+    if (found != 0) {
+        return found;
+    }
+    if (at->entry.start > wanted->start &&
+        at->entry.start - wanted->start > wanted->size) {
+        return 0;
+    }
+    if (test(wanted, &at->entry)) {
+        return node;
+    }
+    return find(ledger, at->right, wanted, test);
+}
+
+bool mx_ledger_holds(const struct mx_ledger *ledger,
+                     const struct mx_ledger_entry *entry)
+{
+    return find(ledger, ledger->root, entry, within) != 0;
 }
 
 int mx_ledger_enter(struct mx_ledger *ledger,
                     const struct mx_ledger_entry *entry)
 {
     struct mx_ledger_entry united = *entry;
-    bool grows = true;
+    uint32_t met;
 
-    if (entry->size == 0) {
+    if (entry->size == 0 || mx_ledger_holds(ledger, entry)) {
         return 0;
     }
-    for (size_t i = 0; i < ledger->count; i++) {
-        if (within(entry, &ledger->entries[i])) {
-            return 0;
-        }
-        grows = grows && !joins(entry, &ledger->entries[i]);
-    }
-    if (grows && make_room(ledger) < 0) {
+    met = find(ledger, ledger->root, entry, joins);
+    if (met == 0 && make_room(ledger) < 0) {
         return -ENOMEM;
     }
-    absorb(ledger, &united);
+    while (met != 0) {
+        unite(&united, &ledger->nodes[met].entry);
+        take_out(ledger, met);
+        met = find(ledger, ledger->root, &united, joins);
+    }
     insert(ledger, &united);
     return 0;
+}
+
+/* The first entry that intersects, or 0. */
+static uint32_t find_met(const struct mx_ledger *ledger, uint64_t start,
+                         uint64_t size)
+{
+    uint32_t node = ledger->root;
+
+    while (node != 0) {
+        const struct mx_ledger_node *at = &ledger->nodes[node];
+
+        /* if none is there then none is behind it either */
+        if (at->left != 0 && ledger->nodes[at->left].last >= start) {
+            node = at->left;
+        } else if (mx_ranges_intersect(at->entry.start, at->entry.size,
+                                       start, size)) {
+            break;
+        } else {
+            node = at->right;
+        }
+    }
+    return node;
 }
 
 bool mx_ledger_take(struct mx_ledger *ledger, uint64_t start, uint64_t size,
                     struct mx_ledger_entry *entry)
 {
-    for (size_t i = 0; i < ledger->count; i++) {
-        struct mx_ledger_entry *found = &ledger->entries[i];
+    uint32_t node = find_met(ledger, start, size);
 
-        if (mx_ranges_intersect(found->start, found->size, start, size)) {
-            *entry = *found;
-            ledger->count--;
-            memmove(found, found + 1,
-                    (ledger->count - i) * sizeof(*found));
-            return true;
-        }
+    if (node == 0) {
+        return false;
     }
-    return false;
+    *entry = ledger->nodes[node].entry;
+    take_out(ledger, node);
+    return true;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The importer's region cache (protocol section 4): a sorted array that is
- * never changed once readers can see it.  Writers copy it, change the copy and
- * publish that; they are few and rare, readers are every access of a guest.
+ * The importer's region cache (protocol section 4): two levels that are never
+ * changed once readers can see them.  A writer makes those chunks anew in
+ * which something changes, and the list of all chunks, and publishes that; the
+ * other chunks are in the old snapshot and in the new one.
  */
 #include "region-cache.h"
 
@@ -10,17 +11,48 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    LINE = 8,                   /* starts that lie together */
+    LINES = 2 * LINE,
+    CHUNK = LINE * LINES,       /* regions in one, at most */
+    SPARSE = CHUNK / 4          /* fewer join a neighbour if they can */
+};
+
 /*
- * The starts stand apart from the regions so that a search touches few cache
- * lines; both arrays are in one allocation.  A snapshot has one region at
- * least: an empty cache has no snapshot.
+ * The starts stand apart from the regions, and the first of each line of
+ * starts once more, so that a search touches few cache lines.  A chunk has one
+ * region at least.
  */
-struct mx_region_snapshot {
-    struct mx_region *regions;
+struct chunk {
     size_t count;
     uint64_t bytes;
-    uint64_t starts[];
+    uint64_t firsts[LINES];
+    uint64_t starts[CHUNK];     /* behind the last both are UINT64_MAX */
+    struct mx_region regions[];
 };
+
+/* A snapshot has one chunk at least: an empty cache has no snapshot. */
+struct mx_region_snapshot {
+    size_t count;               /* of chunks */
+    size_t regions;
+    uint64_t bytes;
+    struct chunk **chunks;
+    size_t *preceding;          /* regions in all the chunks before */
+    size_t stale, stale_end;    /* chunks that the next snapshot has not: set
+                                 * when there is one, no reader looks */
+    uint64_t starts[];          /* of the chunks, and a line of UINT64_MAX */
+};
+
+/* Where a region is; (last chunk, its count) is the end of all. */
+struct place {
+    size_t chunk, index;
+};
+
+/*
+ * No value comes twice, in whatever cache, so that a cursor that outlives its
+ * device does not fit another one at the same address.
+ */
+static _Atomic(uint64_t) last_generation;
 
 static struct mx_region_snapshot *
 current(const struct mx_region_cache *cache)
@@ -28,49 +60,106 @@ current(const struct mx_region_cache *cache)
     return atomic_load_explicit(&cache->current, memory_order_acquire);
 }
 
-static struct mx_region_snapshot *snapshot_create(size_t count)
+/* --- life of a snapshot -------------------------------------------------- */
+
+static struct chunk *chunk_create(size_t room)
+{
+    struct chunk *chunk;
+
+    chunk = malloc(sizeof(*chunk) + room * sizeof(chunk->regions[0]));
+    if (chunk != NULL) {
+        chunk->count = 0;
+        chunk->bytes = 0;
+        memset(chunk->firsts, 0xff, sizeof(chunk->firsts));
+        memset(chunk->starts, 0xff, sizeof(chunk->starts));
+    }
+    return chunk;
+}
+
+/* Append to a chunk that is not published yet. */
+static void chunk_append(struct chunk *chunk, const struct mx_region *region)
+{
+    if (chunk->count % LINE == 0) {
+        chunk->firsts[chunk->count / LINE] = region->start;
+    }
+    chunk->starts[chunk->count] = region->start;
+    chunk->regions[chunk->count] = *region;
+    chunk->bytes += region->size;
+    chunk->count++;
+}
+
+/* The three arrays are in one allocation. */
+static struct mx_region_snapshot *snapshot_create(size_t chunks)
 {
     struct mx_region_snapshot *snapshot;
-    size_t each = sizeof(snapshot->starts[0]) + sizeof(snapshot->regions[0]);
+    size_t each = sizeof(snapshot->starts[0]) + sizeof(snapshot->chunks[0]) +
+                  sizeof(snapshot->preceding[0]);
 
-    if (count > (SIZE_MAX - sizeof(*snapshot)) / each) {
+    if (chunks > (SIZE_MAX - sizeof(*snapshot)) / each - LINE) {
         return NULL;
     }
-    snapshot = malloc(sizeof(*snapshot) + count * each);
+    snapshot = malloc(sizeof(*snapshot) + (chunks + LINE) * each);
     if (snapshot == NULL) {
         return NULL;
     }
-    snapshot->regions = (struct mx_region *)(snapshot->starts + count);
-    snapshot->count = 0;
-    snapshot->bytes = 0;
+    memset(snapshot, 0, sizeof(*snapshot));
+    memset(snapshot->starts + chunks, 0xff, LINE * sizeof(uint64_t));
+    snapshot->chunks = (struct chunk **)(snapshot->starts + chunks + LINE);
+    snapshot->preceding = (size_t *)(snapshot->chunks + chunks);
     return snapshot;
 }
 
 /* Append to a snapshot that is not published yet. */
 static void snapshot_append(struct mx_region_snapshot *snapshot,
-                            const struct mx_region *region)
+                            struct chunk *chunk)
 {
-    snapshot->starts[snapshot->count] = region->start;
-    snapshot->regions[snapshot->count] = *region;
-    snapshot->bytes += region->size;
+    snapshot->starts[snapshot->count] = chunk->starts[0];
+    snapshot->chunks[snapshot->count] = chunk;
+    snapshot->preceding[snapshot->count] = snapshot->regions;
+    snapshot->regions += chunk->count;
+    snapshot->bytes += chunk->bytes;
     snapshot->count++;
 }
 
-/* Readers find @snapshot from now on; some may still use the one before. */
-static void publish(struct mx_region_cache *cache,
-                    struct mx_region_snapshot *snapshot)
+/* A snapshot goes, and with it the chunks that no other has. */
+static void free_replaced(void *arg)
 {
+    struct mx_region_snapshot *snapshot = arg;
+
+    for (size_t i = snapshot->stale; i < snapshot->stale_end; i++) {
+        free(snapshot->chunks[i]);
+    }
+    free(snapshot);
+}
+
+/*
+ * Readers find @snapshot from now on; some may still use the one before, of
+ * which the chunks from @stale up to @stale_end are not in @snapshot.
+ *
+ * The generation follows the snapshot: who reads it first, and finds something
+ * then, has found what is at least as new.  And it comes before anything is
+ * retired: who reads an old one is a reader that is waited for.
+ */
+static void publish(struct mx_region_cache *cache,
+                    struct mx_region_snapshot *snapshot,
+                    size_t stale, size_t stale_end)
+{
+    uint64_t generation = atomic_fetch_add(&last_generation, 1) + 1;
     struct mx_region_snapshot *replaced;
 
     replaced = atomic_exchange_explicit(&cache->current, snapshot,
                                         memory_order_acq_rel);
+    atomic_store_explicit(&cache->generation, generation,
+                          memory_order_release);
     if (replaced == NULL) {
         return;
     }
+    replaced->stale = stale;
+    replaced->stale_end = stale_end;
     if (cache->retire != NULL) {
-        cache->retire(cache->opaque, free, replaced);
+        cache->retire(cache->opaque, free_replaced, replaced);
     } else {
-        free(replaced);
+        free_replaced(replaced);
     }
 }
 
@@ -79,27 +168,93 @@ void mx_region_cache_init(struct mx_region_cache *cache,
                                          void *arg), void *opaque)
 {
     atomic_init(&cache->current, NULL);
+    atomic_init(&cache->generation, 0);
     cache->retire = retire;
     cache->opaque = opaque;
 }
 
 void mx_region_cache_clear(struct mx_region_cache *cache)
 {
-    publish(cache, NULL);
+    const struct mx_region_snapshot *snapshot = current(cache);
+
+    publish(cache, NULL, 0, snapshot != NULL ? snapshot->count : 0);
 }
 
-/* The last of @count ascending starts that is not above @address, else 0. */
-static size_t search(const uint64_t *starts, size_t count, uint64_t address)
-{
-    const uint64_t *base = starts;
+/* --- looking up ---------------------------------------------------------- */
 
-    while (count > 1) {
-        size_t half = count / 2;
+/*
+ * How many starts of a line, but for its first one, are not above @address: no
+ * step waits for another, and none is a guess.
+ */
+static inline size_t count_line(const uint64_t starts[LINE], uint64_t address)
+{
+    size_t even = 0, odd = starts[LINE - 1] <= address;
+
+    for (unsigned i = 1; i < LINE - 1; i += 2) {
+        odd += starts[i] <= address;
+        even += starts[i + 1] <= address;
+    }
+    return even + odd;
+}
+
+/*
+ * Only the last address of all is not below the UINT64_MAX that follow the
+ * last of @count starts.
+ */
+static inline size_t limit(size_t index, size_t count, uint64_t address)
+{
+    if (address == UINT64_MAX && index >= count) {
+        return count - 1;
+    }
+    return index;
+}
+
+/* The last chunk that begins at @address or before, else the first. */
+static inline size_t search_top(const struct mx_region_snapshot *snapshot,
+                                uint64_t address)
+{
+    const uint64_t *base = snapshot->starts;
+    size_t left = snapshot->count, index;
+
+    while (left > LINE) {
+        size_t half = left / 2;
 
         base += base[half] <= address ? half : 0;
-        count -= half;
+        left -= half;
     }
-    return (size_t)(base - starts);
+    index = (size_t)(base - snapshot->starts) + count_line(base, address);
+    return limit(index, snapshot->count, address);
+}
+
+/* The last of its regions that begins there or before, else the first. */
+static inline size_t search_chunk(const struct chunk *chunk, uint64_t address)
+{
+    size_t index = 0;
+
+    if (chunk->count > LINE) {
+        index = count_line(chunk->firsts, address) * LINE +
+                (chunk->firsts[LINE] <= address) * LINE +
+                count_line(chunk->firsts + LINE, address) * LINE;
+    }
+    index += count_line(chunk->starts + index, address);
+    return limit(index, chunk->count, address);
+}
+
+static inline const struct mx_region *
+region_at(const struct mx_region_snapshot *snapshot, struct place place)
+{
+    return &snapshot->chunks[place.chunk]->regions[place.index];
+}
+
+/* The last region that begins at @address or before, else the first. */
+static inline struct place seek(const struct mx_region_snapshot *snapshot,
+                                uint64_t address)
+{
+    struct place place;
+
+    place.chunk = search_top(snapshot, address);
+    place.index = search_chunk(snapshot->chunks[place.chunk], address);
+    return place;
 }
 
 const struct mx_region *mx_region_cache_find(const struct mx_region_cache *c,
@@ -107,13 +262,14 @@ const struct mx_region *mx_region_cache_find(const struct mx_region_cache *c,
 {
     const struct mx_region_snapshot *snapshot = current(c);
     const struct mx_region *region;
+    const struct chunk *chunk;
     uint64_t distance;
 
     if (snapshot == NULL) {
         return NULL;
     }
-    region = &snapshot->regions[search(snapshot->starts, snapshot->count,
-                                       address)];
+    chunk = snapshot->chunks[search_top(snapshot, address)];
+    region = &chunk->regions[search_chunk(chunk, address)];
     /* below the first start it wraps and is more than any size */
     distance = address - region->start;
     if (distance < region->size && bytes <= region->size - distance) {
@@ -122,22 +278,40 @@ const struct mx_region *mx_region_cache_find(const struct mx_region_cache *c,
     return NULL;
 }
 
+/* A word for __atomic_load_n(), which public headers can do with. */
+_Static_assert(sizeof(_Atomic(uint64_t)) == sizeof(uint64_t) &&
+               ATOMIC_LLONG_LOCK_FREE == 2, "64 bits are read in one piece");
+
+const uint64_t *mx_region_cache_generation(const struct mx_region_cache *cache,
+                                           uint64_t *seen)
+{
+    *seen = atomic_load_explicit(&cache->generation, memory_order_acquire);
+    return (const uint64_t *)&cache->generation;
+}
+
 const struct mx_region *mx_region_cache_at(const struct mx_region_cache *cache,
                                            size_t index)
 {
     const struct mx_region_snapshot *snapshot = current(cache);
+    size_t chunk = 0;
 
-    if (snapshot == NULL || index >= snapshot->count) {
+    if (snapshot == NULL || index >= snapshot->regions) {
         return NULL;
     }
-    return &snapshot->regions[index];
+    for (size_t count = snapshot->count; count > 1; count -= count / 2) {
+        if (snapshot->preceding[chunk + count / 2] <= index) {
+            chunk += count / 2;
+        }
+    }
+    index -= snapshot->preceding[chunk];
+    return &snapshot->chunks[chunk]->regions[index];
 }
 
 size_t mx_region_cache_count(const struct mx_region_cache *cache)
 {
     const struct mx_region_snapshot *snapshot = current(cache);
 
-    return snapshot != NULL ? snapshot->count : 0;
+    return snapshot != NULL ? snapshot->regions : 0;
 }
 
 uint64_t mx_region_cache_bytes(const struct mx_region_cache *cache)
@@ -147,9 +321,48 @@ uint64_t mx_region_cache_bytes(const struct mx_region_cache *cache)
     return snapshot != NULL ? snapshot->bytes : 0;
 }
 
-static bool intersect(const struct mx_region *a, const struct mx_region *b)
+/* --- what a range meets -------------------------------------------------- */
+
+/* How many regions there are before it. */
+static size_t number_of(const struct mx_region_snapshot *snapshot,
+                        struct place place)
 {
-    return mx_ranges_intersect(a->start, a->size, b->start, b->size);
+    return snapshot->preceding[place.chunk] + place.index;
+}
+
+static struct place next(const struct mx_region_snapshot *snapshot,
+                         struct place place)
+{
+    place.index++;
+    if (place.index == snapshot->chunks[place.chunk]->count &&
+        place.chunk + 1 < snapshot->count) {
+        place.chunk++;
+        place.index = 0;
+    }
+    return place;
+}
+
+/*
+ * [start, start + size), which is not empty, meets the regions from @first on
+ * and before @end.
+ */
+static void find_met(const struct mx_region_snapshot *snapshot,
+                     uint64_t start, uint64_t size, struct place *first,
+                     struct place *end)
+{
+    uint64_t last = mx_range_overflows(start, size) ? UINT64_MAX :
+                    start + (size - 1);
+    const struct mx_region *region;
+
+    *first = seek(snapshot, start);
+    region = region_at(snapshot, *first);
+    if (region->start <= start && start - region->start >= region->size) {
+        *first = next(snapshot, *first);
+    }
+    *end = seek(snapshot, last);
+    if (region_at(snapshot, *end)->start <= last) {
+        *end = next(snapshot, *end);
+    }
 }
 
 static bool within(const struct mx_region *a, const struct mx_region *b)
@@ -186,52 +399,210 @@ enum mx_region_fit mx_region_cache_fit(const struct mx_region_cache *cache,
 {
     const struct mx_region_snapshot *snapshot = current(cache);
     enum mx_region_fit result = MX_REGION_FREE;
+    struct place place, end;
 
-    for (size_t i = 0; snapshot != NULL && i < snapshot->count; i++) {
-        if (!intersect(&snapshot->regions[i], offered)) {
-            continue;
-        }
-        result = fit(&snapshot->regions[i], offered);
+    if (snapshot == NULL || offered->size == 0) {
+        return MX_REGION_FREE;
+    }
+    find_met(snapshot, offered->start, offered->size, &place, &end);
+    while (number_of(snapshot, place) < number_of(snapshot, end)) {
+        result = fit(region_at(snapshot, place), offered);
         if (result != MX_REGION_REPLACES) {
             break;
         }
+        place = next(snapshot, place);
     }
     return result;
+}
+
+/* --- changing ------------------------------------------------------------ */
+
+/* The regions from @first on and before @end go, and @added comes. */
+struct change {
+    const struct mx_region_snapshot *before;    /* NULL: empty */
+    struct place first, end;
+    const struct mx_region *added;      /* or NULL */
+
+    size_t stale, stale_end;    /* chunks that are made anew */
+    size_t total, split;        /* regions in the new ones, in the first */
+    struct chunk *chunks[2];
+};
+
+static size_t count_in(const struct change *change, size_t chunk)
+{
+    return change->before->chunks[chunk]->count;
+}
+
+/* A neighbour takes part if that makes one good chunk of two poor ones. */
+static void widen(struct change *change)
+{
+    size_t total = change->total;
+
+    if (total == 0 || total >= SPARSE) {
+        return;
+    }
+    if (change->stale > 0 &&
+        count_in(change, change->stale - 1) + total <= CHUNK) {
+        change->stale--;
+        change->total += count_in(change, change->stale);
+    } else if (change->stale_end < change->before->count &&
+               count_in(change, change->stale_end) + total <= CHUNK) {
+        change->total += count_in(change, change->stale_end);
+        change->stale_end++;
+    }
+}
+
+/* Where the last of the chunks that are made anew ends. */
+static struct place end_of_stale(const struct change *change)
+{
+    return (struct place) {
+        .chunk = change->stale_end - 1,
+        .index = count_in(change, change->stale_end - 1),
+    };
+}
+
+/* How many regions go into the first chunk; the rest has another. */
+static size_t split(const struct change *change)
+{
+    if (change->total <= CHUNK) {
+        return change->total;
+    }
+    /* those who only ever append get full chunks */
+    if (change->added != NULL &&
+        number_of(change->before, change->end) == change->before->regions) {
+        return CHUNK;
+    }
+    return (change->total + 1) / 2;
+}
+
+/* Which chunks are to be made anew, and how large? */
+static void plan(struct change *change)
+{
+    const struct mx_region_snapshot *before = change->before;
+
+    change->total = change->added != NULL;
+    if (before != NULL) {
+        change->stale = change->first.chunk;
+        change->stale_end = change->end.chunk;
+        if (change->end.index > 0 || change->stale_end == change->stale) {
+            change->stale_end++;
+        }
+        change->total += change->first.index;
+        change->total += number_of(before, end_of_stale(change)) -
+                         number_of(before, change->end);
+        widen(change);
+    }
+    change->split = split(change);
+}
+
+static void add(struct change *change, const struct mx_region *region)
+{
+    chunk_append(change->chunks[change->chunks[0]->count == change->split],
+                 region);
+}
+
+static void copy(struct change *change, struct place from, struct place to)
+{
+    const struct mx_region_snapshot *before = change->before;
+
+    while (number_of(before, from) < number_of(before, to)) {
+        add(change, region_at(before, from));
+        from = next(before, from);
+    }
+}
+
+static void fill_chunks(struct change *change)
+{
+    if (change->before != NULL) {
+        copy(change, (struct place) { .chunk = change->stale },
+             change->first);
+    }
+    if (change->added != NULL) {
+        add(change, change->added);
+    }
+    if (change->before != NULL) {
+        copy(change, change->end, end_of_stale(change));
+    }
+}
+
+static int make_chunks(struct change *change)
+{
+    if (change->total == 0) {
+        return 0;
+    }
+    change->chunks[0] = chunk_create(change->split);
+    if (change->chunks[0] == NULL) {
+        return -ENOMEM;
+    }
+    if (change->split < change->total) {
+        change->chunks[1] = chunk_create(change->total - change->split);
+        if (change->chunks[1] == NULL) {
+            return -ENOMEM;
+        }
+    }
+    fill_chunks(change);
+    return 0;
+}
+
+static int make_snapshot(const struct change *change,
+                         struct mx_region_snapshot **after)
+{
+    const struct mx_region_snapshot *before = change->before;
+    size_t others = before != NULL ? before->count - (change->stale_end -
+                                                      change->stale) : 0;
+    size_t i = 0;
+
+    *after = NULL;
+    if (others == 0 && change->total == 0) {
+        return 0;
+    }
+    *after = snapshot_create(others + (change->chunks[0] != NULL) +
+                             (change->chunks[1] != NULL));
+    if (*after == NULL) {
+        return -ENOMEM;
+    }
+    for (; i < change->stale; i++) {
+        snapshot_append(*after, before->chunks[i]);
+    }
+    for (size_t j = 0; j < 2 && change->chunks[j] != NULL; j++) {
+        snapshot_append(*after, change->chunks[j]);
+    }
+    for (i = change->stale_end; before != NULL && i < before->count; i++) {
+        snapshot_append(*after, before->chunks[i]);
+    }
+    return 0;
+}
+
+/* Either all of it happens, or nothing and -ENOMEM. */
+static int apply(struct mx_region_cache *cache, struct change *change)
+{
+    struct mx_region_snapshot *after;
+    int ret;
+
+    plan(change);
+    ret = make_chunks(change);
+    if (ret == 0) {
+        ret = make_snapshot(change, &after);
+    }
+    if (ret < 0) {
+        free(change->chunks[0]);
+        free(change->chunks[1]);
+        return ret;
+    }
+    publish(cache, after, change->stale, change->stale_end);
+    return 0;
 }
 
 int mx_region_cache_insert(struct mx_region_cache *cache,
                            const struct mx_region *region)
 {
-    const struct mx_region_snapshot *before = current(cache);
-    size_t count = mx_region_cache_count(cache);
-    struct mx_region_snapshot *after = snapshot_create(count + 1);
-    size_t i = 0;
+    struct change change = { .before = current(cache), .added = region };
 
-    if (after == NULL) {
-        return -ENOMEM;
+    if (change.before != NULL) {
+        find_met(change.before, region->start, region->size, &change.first,
+                 &change.end);
     }
-    for (; i < count && before->starts[i] < region->start; i++) {
-        snapshot_append(after, &before->regions[i]);
-    }
-    snapshot_append(after, region);
-    for (; i < count; i++) {
-        snapshot_append(after, &before->regions[i]);
-    }
-    publish(cache, after);
-    return 0;
-}
-
-/* How many ranges of @snapshot [start, start + size) meets. */
-static size_t count_met(const struct mx_region_snapshot *snapshot,
-                        uint64_t start, uint64_t size)
-{
-    size_t met = 0;
-
-    for (size_t i = 0; snapshot != NULL && i < snapshot->count; i++) {
-        met += mx_ranges_intersect(snapshot->regions[i].start,
-                                   snapshot->regions[i].size, start, size);
-    }
-    return met;
+    return apply(cache, &change);
 }
 
 /* Make room for @more entries behind the @count of a malloc'ed array. */
@@ -247,44 +618,35 @@ static int extend(struct mx_region **regions, size_t count, size_t more)
     return 0;
 }
 
-/* Share the ranges of @before out between those met and those that stay. */
-static void part(const struct mx_region_snapshot *before,
-                 uint64_t start, uint64_t size, struct mx_region *met,
-                 struct mx_region_snapshot *after)
-{
-    for (size_t i = 0; i < before->count; i++) {
-        const struct mx_region *region = &before->regions[i];
-
-        if (mx_ranges_intersect(region->start, region->size, start, size)) {
-            *met++ = *region;
-        } else {
-            snapshot_append(after, region);
-        }
-    }
-}
-
 int mx_region_cache_remove(struct mx_region_cache *cache, uint64_t start,
                            uint64_t size, struct mx_region **removed,
                            size_t *count)
 {
-    const struct mx_region_snapshot *before = current(cache);
-    size_t met = count_met(before, start, size);
-    struct mx_region_snapshot *after = NULL;
+    struct change change = { .before = current(cache) };
+    struct place place;
+    size_t met;
 
+    if (change.before == NULL || size == 0) {
+        return 0;
+    }
+    find_met(change.before, start, size, &change.first, &change.end);
+    met = number_of(change.before, change.end) -
+          number_of(change.before, change.first);
     if (met == 0) {
         return 0;
     }
     if (extend(removed, *count, met) < 0) {
         return -ENOMEM;
     }
-    if (met < before->count) {
-        after = snapshot_create(before->count - met);
-        if (after == NULL) {
-            return -ENOMEM;
-        }
+    /* behind those that count, whatever comes of it */
+    place = change.first;
+    for (size_t i = 0; i < met; i++) {
+        (*removed)[*count + i] = *region_at(change.before, place);
+        place = next(change.before, place);
     }
-    part(before, start, size, *removed + *count, after);
+    if (apply(cache, &change) < 0) {
+        return -ENOMEM;
+    }
     *count += met;
-    publish(cache, after);
     return 0;
 }

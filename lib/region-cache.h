@@ -4,8 +4,10 @@
  * (protocol section 4).  It maps nothing itself.
  *
  * Readers look ranges up in an immutable snapshot that writers replace, with
- * no lock: an atomic load and a binary search.  Writers are serialised by the
- * caller.  A replaced snapshot is given to the caller's retire function.
+ * no lock: an atomic load and a search that takes time as the logarithm of the
+ * number of ranges.  Writers are serialised by the caller; a change copies no
+ * more than a small part.  What is replaced is given to the caller's retire
+ * function, in one call for each change.
  */
 #ifndef MX_REGION_CACHE_H
 #define MX_REGION_CACHE_H
@@ -31,10 +33,11 @@ struct mx_region {
     void *owner;                /* the caller's */
 };
 
-struct mx_region_snapshot;      /* a sorted array, immutable once published */
+struct mx_region_snapshot;      /* sorted, immutable once published */
 
 struct mx_region_cache {
     _Atomic(struct mx_region_snapshot *) current; /* NULL: empty */
+    _Atomic(uint64_t) generation;       /* another after each change */
     /* calls fn(arg) when no reader of a replaced snapshot can be left */
     void (*retire)(void *opaque, void (*fn)(void *arg), void *arg);
     void *opaque;
@@ -54,6 +57,16 @@ void mx_region_cache_clear(struct mx_region_cache *cache);
  */
 const struct mx_region *mx_region_cache_find(const struct mx_region_cache *c,
                                              uint64_t address, uint64_t bytes);
+
+/*
+ * Where the cache's generation is, which is now @seen.  What a reader finds
+ * after that may be used by a later one within whose section the generation is
+ * still @seen, and for as long as that section lasts: each change makes it
+ * another before what has changed is retired.  No two caches ever have the
+ * same one, the 0 of those that have not changed yet excepted.  Lock-free.
+ */
+const uint64_t *mx_region_cache_generation(const struct mx_region_cache *cache,
+                                           uint64_t *seen);
 
 /* The @index-th range in ascending order, or NULL; for writers. */
 const struct mx_region *mx_region_cache_at(const struct mx_region_cache *cache,

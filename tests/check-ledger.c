@@ -110,15 +110,58 @@ static bool *find_run(struct model *model, const struct mx_ledger_entry *entry)
     return NULL;
 }
 
+/* In ascending order through a tree. */
+struct walk {
+    struct model *model;        /* or NULL: only the tree is looked at */
+    size_t count;
+    uint64_t start;             /* of the entry before */
+};
+
+static uint32_t height(const struct mx_ledger *ledger, uint32_t node)
+{
+    return node != 0 ? ledger->nodes[node].height : 0;
+}
+
+/* Returns the highest address below @node. */
+static uint64_t compare_below(const struct mx_ledger *ledger, uint32_t node,
+                              struct walk *walk)
+{
+    const struct mx_ledger_node *at = &ledger->nodes[node];
+    uint32_t left = height(ledger, at->left);
+    uint32_t right = height(ledger, at->right);
+    uint64_t last, below;
+
+    last = at->entry.start + at->entry.size - 1;
+    if (at->left != 0) {
+        below = compare_below(ledger, at->left, walk);
+        last = below > last ? below : last;
+    }
+    if ((walk->count > 0 && walk->start > at->entry.start) ||
+        (walk->model && !find_run(walk->model, &at->entry))) {
+        ck_abort_msg("entry %zu is wrong", walk->count);
+    }
+    walk->start = at->entry.start;
+    walk->count++;
+    if (at->right != 0) {
+        below = compare_below(ledger, at->right, walk);
+        last = below > last ? below : last;
+    }
+    if (at->last != last || at->height != 1 + (left > right ? left : right) ||
+        left > right + 1 || right > left + 1) {
+        ck_abort_msg("node %" PRIu32 " is wrong", node);
+    }
+    return last;
+}
+
 static void compare(const struct mx_ledger *ledger, struct model *model)
 {
+    struct walk walk = { .model = model };
+
     ck_assert_uint_eq(ledger->count, count_runs(model));
-    for (size_t i = 0; i < ledger->count; i++) {
-        ck_assert_msg(find_run(model, &ledger->entries[i]) != NULL,
-                      "entry %zu is none", i);
-        ck_assert(i == 0 || ledger->entries[i - 1].start <=
-                            ledger->entries[i].start);
+    if (ledger->root != 0) {
+        compare_below(ledger, ledger->root, &walk);
     }
+    ck_assert_uint_eq(walk.count, ledger->count);
 }
 
 /* Are any pages of @place from @from up to @to shared? */
@@ -390,9 +433,139 @@ START_TEST(test_clear)
         enter(&ledger, 2, 0x1000, 0x1000);
         mx_ledger_clear(&ledger);
         ck_assert_uint_eq(ledger.count, 0);
-        ck_assert_ptr_null(ledger.entries);
+        ck_assert_ptr_null(ledger.nodes);
         ck_assert(!mx_ledger_take(&ledger, 0, TOP, &entry));
     }
+}
+END_TEST
+
+/* --- many ---------------------------------------------------------------- */
+
+enum { MANY = 20000, STRIDE = 2 * PAGE };
+
+static void compare_tree(const struct mx_ledger *ledger, size_t count)
+{
+    struct walk walk = { .model = NULL };
+
+    ck_assert_uint_eq(ledger->count, count);
+    if (count > 0) {
+        compare_below(ledger, ledger->root, &walk);
+    }
+    ck_assert_uint_eq(walk.count, count);
+}
+
+/* Each number below MANY once, in one order or another. */
+static uint64_t ordered(unsigned order, uint64_t i)
+{
+    switch (order) {
+    case 0:
+        return i;
+    case 1:
+        return MANY - 1 - i;
+    default:
+        return i * 7919 % MANY;
+    }
+}
+
+/* Every fourth lies in the way of all objects. */
+static unsigned layers(uint64_t slot)
+{
+    return slot % 4 == 0 ? OBJECTS : 1;
+}
+
+static void enter_layers(struct mx_ledger *ledger, uint64_t slot)
+{
+    for (unsigned object = 0; object < layers(slot); object++) {
+        enter(ledger, object, slot * STRIDE, PAGE);
+    }
+}
+
+static void take_layers(struct mx_ledger *ledger, uint64_t slot)
+{
+    struct mx_ledger_entry entry;
+
+    for (unsigned i = 0; i < layers(slot); i++) {
+        ck_assert(mx_ledger_take(ledger, slot * STRIDE + 5, 1, &entry));
+        if (entry.start != slot * STRIDE || entry.size != PAGE) {
+            ck_abort_msg("slot %" PRIu64, slot);
+        }
+    }
+    ck_assert(!mx_ledger_take(ledger, slot * STRIDE, STRIDE, &entry));
+}
+
+START_TEST(test_many)
+{
+    struct mx_ledger ledger;
+    size_t all = MANY + MANY / 4 * (OBJECTS - 1), count;
+
+    mx_ledger_init(&ledger);
+    for (uint64_t i = 0; i < MANY; i++) {
+        enter_layers(&ledger, ordered((unsigned)_i / 3, i));
+    }
+    compare_tree(&ledger, all);
+    for (uint64_t i = 0; i < MANY; i += 100) {
+        enter_without_memory(&ledger, i * STRIDE, PAGE);
+    }
+    ck_assert_uint_eq(ledger.count, all);
+    count = all;
+    for (uint64_t i = 0; i < MANY; i++) {
+        uint64_t slot = ordered((unsigned)_i % 3, i);
+
+        take_layers(&ledger, slot);
+        count -= layers(slot);
+        if (i % 1000 == 0) {
+            compare_tree(&ledger, count);
+        }
+    }
+    compare_tree(&ledger, 0);
+    ck_assert_uint_le(ledger.room, 2 * all);
+    mx_ledger_clear(&ledger);
+}
+END_TEST
+
+/* One entry comes that spans thousands of its object, and none of others. */
+START_TEST(test_absorbs_many)
+{
+    struct mx_ledger ledger;
+    struct mx_ledger_entry entry;
+    size_t others = MANY / 4 * (OBJECTS - 1);
+
+    mx_ledger_init(&ledger);
+    for (uint64_t i = 0; i < MANY; i++) {
+        enter_layers(&ledger, i);
+    }
+    enter(&ledger, 0, PAGE, (uint64_t)MANY * STRIDE);
+    compare_tree(&ledger, others + 1);
+    ck_assert(mx_ledger_take(&ledger, STRIDE + 1, 1, &entry));
+    ck_assert_uint_eq(entry.start, 0);
+    ck_assert_uint_eq(entry.size, (uint64_t)MANY * STRIDE + PAGE);
+    ck_assert_uint_eq(entry.inode, 1);
+    compare_tree(&ledger, others);
+    mx_ledger_clear(&ledger);
+}
+END_TEST
+
+START_TEST(test_holds)
+{
+    struct mx_ledger ledger;
+    struct mx_ledger_entry entry = make(2, 0x1000, 0x1000);
+
+    mx_ledger_init(&ledger);
+    ck_assert(!mx_ledger_holds(&ledger, &entry));
+    enter(&ledger, 2, 0x1000, 0x2000);
+    enter(&ledger, 3, 0x4000, 0x1000);
+    ck_assert(mx_ledger_holds(&ledger, &entry));
+    entry = make(2, 0x1000, 0x2000);
+    ck_assert(mx_ledger_holds(&ledger, &entry));
+    entry = make(2, 0x1000, 0x2001);
+    ck_assert(!mx_ledger_holds(&ledger, &entry));
+    entry = make(2, 0xfff, 0x1000);
+    ck_assert(!mx_ledger_holds(&ledger, &entry));
+    entry = make(3, 0x1000, 0x1000);    /* another place */
+    ck_assert(!mx_ledger_holds(&ledger, &entry));
+    entry = make(3, 0x4000, 0x1000);
+    ck_assert(mx_ledger_holds(&ledger, &entry));
+    mx_ledger_clear(&ledger);
 }
 END_TEST
 
@@ -408,7 +581,10 @@ static Suite *ledger_suite(void)
     tcase_add_test(simple, test_steady_allocates_nothing);
     tcase_add_test(simple, test_no_memory);
     tcase_add_test(simple, test_clear);
+    tcase_add_test(simple, test_holds);
     tcase_add_test(model, test_random);
+    tcase_add_loop_test(model, test_many, 0, 9);
+    tcase_add_test(model, test_absorbs_many);
     suite_add_tcase(suite, simple);
     suite_add_tcase(suite, model);
     return suite;

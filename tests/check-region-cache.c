@@ -143,6 +143,7 @@ static void model_remove(struct model *model, uint64_t start, uint64_t size,
 static void compare(const struct mx_region_cache *cache,
                     const struct model *model)
 {
+    const struct mx_region *previous = NULL;
     uint64_t bytes = 0;
 
     ck_assert_uint_eq(mx_region_cache_count(cache), model->count);
@@ -156,9 +157,10 @@ static void compare(const struct mx_region_cache *cache,
         wanted = model_find(model, region->start, 1);
         if (wanted == NULL ||
             memcmp(region, wanted, sizeof(*region)) != 0 ||
-            (i > 0 && region[-1].start >= region->start)) {
+            (previous != NULL && previous->start >= region->start)) {
             ck_abort_msg("entry %zu is wrong", i);
         }
+        previous = region;
         bytes += region->size;
     }
     ck_assert_uint_eq(mx_region_cache_bytes(cache), bytes);
@@ -203,12 +205,28 @@ static struct mx_region random_region(struct random_source *source,
     return region;
 }
 
+static struct retired all_retired;
+static size_t changes;          /* of a cache that was not empty */
+
+static uint64_t generation(const struct mx_region_cache *cache)
+{
+    uint64_t seen;
+    const uint64_t *at = mx_region_cache_generation(cache, &seen);
+
+    ck_assert_uint_eq(*at, seen);
+    return seen;
+}
+
 static void insert(struct mx_region_cache *cache, struct model *model,
                    const struct mx_region *region)
 {
+    uint64_t before = generation(cache);
+
+    changes += model->count > 0;
     ck_assert_int_eq(mx_region_cache_insert(cache, region), 0);
     ck_assert_uint_lt(model->count, MODEL_MAX);
     model->regions[model->count++] = *region;
+    ck_assert_uint_gt(generation(cache), before);
 }
 
 /* Returns how many went. */
@@ -216,11 +234,14 @@ static size_t take_out(struct mx_region_cache *cache, struct model *model,
                        uint64_t start, uint64_t size)
 {
     struct mx_region *removed = NULL;
+    uint64_t before = generation(cache);
     size_t count = 0;
 
     ck_assert_int_eq(mx_region_cache_remove(cache, start, size, &removed,
                                             &count), 0);
     model_remove(model, start, size, removed, count);
+    changes += count > 0;
+    ck_assert((generation(cache) != before) == (count > 0));
     free(removed);
     return count;
 }
@@ -261,20 +282,16 @@ static void look(struct random_source *source,
     }
 }
 
-static struct retired all_retired;
-
 START_TEST(test_random)
 {
     static struct model model;
     struct random_source source;
     struct mx_region_cache cache;
     unsigned seen[4] = { 0 };
-    size_t replaced = 0;
 
     random_start(&source, "region cache");
     mx_region_cache_init(&cache, retire, &all_retired);
     for (unsigned step = 1; step <= STEPS; step++) {
-        const void *before = mx_region_cache_at(&cache, 0);
         struct mx_region region = random_region(&source, step);
         uint64_t start = random_place(&source);
 
@@ -288,15 +305,9 @@ START_TEST(test_random)
         if (step % 500 == 0) {  /* all of it */
             take_out(&cache, &model, 0, UINT64_MAX);
             ck_assert_uint_eq(mx_region_cache_count(&cache), 0);
-            before = NULL;
         }
-        /* a snapshot that was replaced was retired, no other */
-        if (before != NULL && before != mx_region_cache_at(&cache, 0)) {
-            ck_assert_uint_gt(all_retired.count, replaced);
-        } else if (before != NULL) {
-            ck_assert_uint_eq(all_retired.count, replaced);
-        }
-        replaced = all_retired.count;
+        /* what was replaced was retired, in one call */
+        ck_assert_uint_eq(all_retired.count, changes);
         compare(&cache, &model);
         look(&source, &cache, &model);
     }
@@ -475,17 +486,27 @@ START_TEST(test_no_memory)
     struct mx_region *removed = NULL;
     size_t count = 0;
     unsigned long failures = 0;
+    uint64_t before;
 
     mx_region_cache_init(&cache, NULL, NULL);
     put(&cache, 0x1000, 0x1000);
     put(&cache, 0x3000, 0x1000);
-    harness_fail_allocation(1);
-    ck_assert_int_eq(mx_region_cache_insert(&cache, &region), -ENOMEM);
-    ck_assert(harness_allocation_failed());
+    before = generation(&cache);
+    for (;;) {
+        harness_fail_allocation(failures + 1);
+        if (mx_region_cache_insert(&cache, &region) == 0) {
+            break;
+        }
+        ck_assert(harness_allocation_failed());
+        failures++;
+        ck_assert_uint_eq(mx_region_cache_count(&cache), 2);
+        ck_assert(!holds(&cache, 0x9000, 1));
+        ck_assert_uint_eq(generation(&cache), before);
+    }
     harness_fail_allocation(0);
-    ck_assert_uint_eq(mx_region_cache_count(&cache), 2);
-    ck_assert(!holds(&cache, 0x9000, 1));
+    ck_assert_uint_eq(failures, 2);     /* the chunk and the snapshot */
 
+    failures = 0;
     for (;;) {
         harness_fail_allocation(failures + 1);
         if (mx_region_cache_remove(&cache, 0x1000, 1, &removed,
@@ -495,11 +516,11 @@ START_TEST(test_no_memory)
         ck_assert(harness_allocation_failed());
         failures++;
         ck_assert_uint_eq(count, 0);
-        ck_assert_uint_eq(mx_region_cache_count(&cache), 2);
+        ck_assert_uint_eq(mx_region_cache_count(&cache), 3);
         ck_assert(holds(&cache, 0x1000, 1));
     }
     harness_fail_allocation(0);
-    ck_assert_uint_eq(failures, 2); /* the list and the snapshot */
+    ck_assert_uint_eq(failures, 3);     /* the list as well */
     ck_assert_uint_eq(count, 1);
     free(removed);
     mx_region_cache_clear(&cache);
@@ -511,15 +532,23 @@ END_TEST
  * uses no snapshot; what was retired is freed once every reader has counted
  * further since.
  */
-enum { READERS = 2, SLOTS = 32, CHANGES = 4000, PENDING = 64 };
+enum { READERS = 2, SLOTS = 600, CHANGES = 6000, PENDING = 64 };
+
+/* What a region is for: retired behind the region itself, as mappings are. */
+struct thing {
+    uint64_t id;
+};
 
 struct reader {
     pthread_t thread;
     const struct mx_region_cache *cache;
     atomic_bool *stop;
     atomic_ulong quiet;         /* how often it has used no snapshot */
-    unsigned long found, wrong;
+    unsigned long found, kept, wrong;
     uint64_t seed;
+    struct mx_region last;      /* as of this generation */
+    const uint64_t *generation;
+    uint64_t seen;
 };
 
 struct grave {
@@ -535,24 +564,54 @@ struct yard {
     unsigned long retired;
 };
 
+static void look_at(struct reader *reader, const struct mx_region *region,
+                    uint64_t slot)
+{
+    const struct thing *thing = region->owner;
+
+    reader->wrong += region->start != slot * 0x2000 ||
+                     region->size != 0x1000 || region->id % SLOTS != slot ||
+                     region->offset != ~region->id || thing->id != region->id;
+}
+
+/* What was found in an earlier section is there as long as nothing changes. */
+static void look_again(struct reader *reader)
+{
+    if (reader->generation &&
+        __atomic_load_n(reader->generation, __ATOMIC_ACQUIRE) ==
+        reader->seen) {
+        reader->kept++;
+        look_at(reader, &reader->last, reader->last.start / 0x2000);
+    }
+}
+
+static void look_up(struct reader *reader, uint64_t slot, uint64_t within)
+{
+    const struct mx_region *region;
+    const uint64_t *generation;
+    uint64_t seen;
+
+    generation = mx_region_cache_generation(reader->cache, &seen);
+    region = mx_region_cache_find(reader->cache, slot * 0x2000 + within, 8);
+    if (region != NULL) {
+        reader->found++;
+        look_at(reader, region, slot);
+        reader->last = *region;
+        reader->generation = generation;
+        reader->seen = seen;
+    }
+}
+
 static void *read_along(void *opaque)
 {
     struct reader *reader = opaque;
     struct random_source source = { reader->seed };
 
     while (!atomic_load(reader->stop)) {
-        uint64_t slot = random_below(&source, SLOTS);
-        uint64_t address = slot * 0x2000 + random_below(&source, 0xff8);
-        const struct mx_region *region;
-
-        region = mx_region_cache_find(reader->cache, address, 8);
-        if (region != NULL) {
-            reader->found++;
-            reader->wrong += region->start != slot * 0x2000 ||
-                             region->size != 0x1000 ||
-                             region->id % SLOTS != slot ||
-                             region->offset != ~region->id;
-        }
+        look_again(reader);
+        atomic_fetch_add(&reader->quiet, 1);
+        look_up(reader, random_below(&source, SLOTS),
+                random_below(&source, 0xff8));
         atomic_fetch_add(&reader->quiet, 1);
     }
     return NULL;
@@ -598,17 +657,37 @@ static void change(struct mx_region_cache *cache, struct random_source *source,
     uint64_t slot = random_below(source, SLOTS);
     struct mx_region region = make(slot * 0x2000, 0x1000);
     struct mx_region *removed = NULL;
+    struct thing *thing;
     size_t count = 0;
 
     region.id = number * SLOTS + slot;
     region.offset = ~region.id;
     if (mx_region_cache_fit(cache, &region) == MX_REGION_FREE) {
+        thing = malloc(sizeof(*thing));
+        ck_assert_ptr_nonnull(thing);
+        thing->id = region.id;
+        region.owner = thing;
         ck_assert_int_eq(mx_region_cache_insert(cache, &region), 0);
         return;
     }
     ck_assert_int_eq(mx_region_cache_remove(cache, region.start + 1, 1,
                                             &removed, &count), 0);
     ck_assert_uint_eq(count, 1);
+    bury(cache->opaque, free, removed->owner);
+    free(removed);
+}
+
+static void bury_things(struct mx_region_cache *cache)
+{
+    struct mx_region *removed = NULL;
+    size_t count = 0;
+
+    ck_assert_int_eq(mx_region_cache_remove(cache, 0, TOP, &removed, &count),
+                     0);
+    ck_assert_uint_gt(count, SLOTS / 4);
+    for (size_t i = 0; i < count; i++) {
+        bury(cache->opaque, free, removed[i].owner);
+    }
     free(removed);
 }
 
@@ -633,11 +712,12 @@ START_TEST(test_concurrent)
     for (uint64_t i = 0; i < CHANGES; i++) {
         change(&cache, &source, i);
     }
-    mx_region_cache_clear(&cache);
+    bury_things(&cache);
     atomic_store(&stop, true);
     for (size_t i = 0; i < READERS; i++) {
         ck_assert_int_eq(pthread_join(yard.readers[i].thread, NULL), 0);
         ck_assert_uint_gt(yard.readers[i].found, 0);
+        ck_assert_uint_gt(yard.readers[i].kept, 0);
         ck_assert_uint_eq(yard.readers[i].wrong, 0);
     }
     ck_assert_uint_gt(yard.retired, CHANGES / 2);
