@@ -56,9 +56,20 @@ void mx_import_unpin(struct memexpose_device *device,
     }
 }
 
+/* Whatever becomes of it, accesses do not wait for it any more. */
+static void end_hold(struct memexpose_device *device,
+                     struct mx_mapping *mapping)
+{
+    if (mapping->offered) {
+        mapping->offered = false;
+        device->member.link.holds--;
+    }
+}
+
 /* Nothing of the library's, nor of the consumer's, uses it any more. */
 static void finish(struct memexpose_device *device, struct mx_mapping *mapping)
 {
+    end_hold(device, mapping);
     if (mapping->state == MX_MAPPING_ACCEPTED) {
         device->ranges--;
     } else {
@@ -98,6 +109,7 @@ static void set_going(struct memexpose_device *device,
         TAILQ_REMOVE(&device->mapped, mapping, entry);
         TAILQ_INSERT_TAIL(&device->moving, mapping, entry);
     }
+    end_hold(device, mapping);
     mapping->state = MX_MAPPING_GOING;
     device->ranges--;
     device->removals++;
@@ -230,9 +242,11 @@ static void publish(struct memexpose_device *device,
         set_going(device, mapping);
         return;
     }
+    end_hold(device, mapping);
     mapping->state = MX_MAPPING_MAPPED;
     TAILQ_REMOVE(&device->moving, mapping, entry);
     TAILQ_INSERT_TAIL(&device->mapped, mapping, entry);
+    mx_window_mapped(device);
 }
 
 static void announce(struct memexpose_device *device,
@@ -285,6 +299,9 @@ static bool must_wait(struct memexpose_device *device,
 {
     const struct mx_mapping *other;
 
+    if (device->removals == 0) {
+        return false;
+    }
     TAILQ_FOREACH(other, &device->moving, entry) {
         if (other->state != MX_MAPPING_ACCEPTED &&
             intersects(other, mapping->region.start, mapping->region.size)) {
@@ -294,27 +311,117 @@ static bool must_wait(struct memexpose_device *device,
     return false;
 }
 
-bool mx_import_settle(struct memexpose_device *device)
+/*
+ * What comes is told after a change of the own memory map (section 4), and what
+ * was offered when the offers end (section 9).
+ */
+static bool may_announce(const struct memexpose_device *device)
 {
-    bool changing = mx_device_group(device)->map_changes > 0;
+    return device->member.group->map_changes == 0 &&
+           !device->member.link.session.awaits_offers;
+}
+
+/* Is there something to tell the consumer of the mapping? */
+static bool is_to_be_told(struct memexpose_device *device,
+                          const struct mx_mapping *mapping)
+{
+    if (mapping->busy) {
+        return false;
+    }
+    if (mapping->state == MX_MAPPING_GOING) {
+        return true;
+    }
+    return mapping->state == MX_MAPPING_ACCEPTED &&
+           may_announce(device) && !must_wait(device, mapping);
+}
+
+/* Up to @most of them; returns how many. */
+static unsigned count_to_be_told(struct memexpose_device *device,
+                                 unsigned most)
+{
+    const struct mx_mapping *mapping;
+    unsigned count = 0;
+
+    if (device->removals == 0 && !may_announce(device)) {
+        return 0;               /* however much has been offered */
+    }
+    TAILQ_FOREACH(mapping, &device->moving, entry) {
+        if (count == most) {
+            break;
+        }
+        count += is_to_be_told(device, mapping);
+    }
+    return count;
+}
+
+static bool tell_one(struct memexpose_device *device)
+{
     struct mx_mapping *mapping;
 
     TAILQ_FOREACH(mapping, &device->moving, entry) {
-        if (mapping->busy) {
-            continue;
-        }
-        if (mapping->state == MX_MAPPING_GOING) {
-            withdraw(device, mapping);
-            return true;
-        }
-        /* Not while the own memory map changes; afterwards (section 4). */
-        if (mapping->state == MX_MAPPING_ACCEPTED && !changing &&
-            !must_wait(device, mapping)) {
-            announce(device, mapping);
+        if (is_to_be_told(device, mapping)) {
+            if (mapping->state == MX_MAPPING_GOING) {
+                withdraw(device, mapping);
+            } else {
+                announce(device, mapping);
+            }
             return true;
         }
     }
     return false;
+}
+
+static void call_update(struct memexpose_device *device, bool begin)
+{
+    struct mx_call frame;
+
+    mx_group_call_begin(&device->member, &frame, MX_CALL_CONSUMER);
+    device->ops.update(device->opaque, begin);
+    mx_group_call_end(&device->member, &frame);
+}
+
+/*
+ * Several in a run: the consumer can make one change of them.  Who destroys
+ * the device in another thread waits for the end of it.
+ */
+static void tell_run(struct memexpose_device *device)
+{
+    struct mx_call run;
+
+    mx_group_run_begin(&device->member, &run);
+    device->updating = true;
+    device->teller = pthread_self();
+    call_update(device, true);
+    while (tell_one(device)) {
+    }
+    if (!device->gone) {
+        call_update(device, false);
+    }
+    device->updating = false;
+    mx_group_run_end(&device->member, &run);
+}
+
+/* A callback of the run destroys the device: the rest is told within. */
+static bool ends_run(const struct memexpose_device *device)
+{
+    return device->destroyed && pthread_equal(device->teller, pthread_self());
+}
+
+bool mx_import_settle(struct memexpose_device *device)
+{
+    unsigned count;
+
+    if (device->updating && !ends_run(device)) {
+        return false;           /* whoever tells goes on */
+    }
+    count = count_to_be_told(device, device->ops.update &&
+                                     !device->updating ? 2 : 1);
+    if (count > 1) {
+        tell_run(device);
+    } else if (count == 1) {
+        tell_one(device);
+    }
+    return count > 0;
 }
 
 int memexpose_device_unmapped(struct memexpose_device *device, uint64_t id)
@@ -408,10 +515,6 @@ static const char *examine(struct memexpose_device *device,
         mx_log(MEMEXPOSE_LOG_WARNING, "%s: the peer shares memory that is not "
                "sealed against shrinking", device->name);
     }
-    if (mx_session_invalidated(&device->member.link.session, share->start,
-                               share->size)) {
-        return "it was invalidated meanwhile";
-    }
     region->readonly = share->readonly;
     region->nonvolatile = share->nonvolatile;
     region->device = object.device;
@@ -451,7 +554,7 @@ static int replace_parts(struct memexpose_device *device,
 }
 
 static int accept(struct memexpose_device *device,
-                  const struct mx_region *region, int fd)
+                  const struct mx_region *region, int fd, bool offered)
 {
     struct mx_mapping *mapping = calloc(1, sizeof(*mapping));
     int ret;
@@ -475,6 +578,8 @@ static int accept(struct memexpose_device *device,
         return -ENOMEM;
     }
     mapping->state = MX_MAPPING_ACCEPTED;
+    mapping->offered = offered;
+    device->member.link.holds += offered;
     device->ranges++;
     TAILQ_INSERT_TAIL(&device->moving, mapping, entry);
     return 0;
@@ -482,7 +587,7 @@ static int accept(struct memexpose_device *device,
 
 /* Why a sound share is not mapped, or NULL. */
 static const char *place(struct memexpose_device *device,
-                         const struct mx_region *region, int fd)
+                         const struct mx_region *region, int fd, bool offered)
 {
     int ret;
 
@@ -503,21 +608,23 @@ static const char *place(struct memexpose_device *device,
     }
     ret = replace_parts(device, region);
     if (ret == 0) {
-        ret = accept(device, region, fd);
+        ret = accept(device, region, fd, offered);
     }
     return ret < 0 ? strerror(-ret) : NULL;
 }
 
-void mx_import_share(struct memexpose_device *device,
-                     const struct mx_wire_share *share, int fd)
+static void take_share(struct memexpose_device *device,
+                       const struct mx_wire_share *share, int fd,
+                       bool offered, const char *why)
 {
     struct mx_region region = { 0 };
-    const char *why;
 
     device->stats.shares_received++;
-    why = examine(device, share, fd, &region);
     if (!why) {
-        why = place(device, &region, fd);
+        why = examine(device, share, fd, &region);
+    }
+    if (!why) {
+        why = place(device, &region, fd, offered);
     }
     mx_os_close(fd);            /* a mapping keeps its object by itself */
     if (why && *why) {
@@ -526,4 +633,22 @@ void mx_import_share(struct memexpose_device *device,
                     "%s", (unsigned long long)share->size,
                     (unsigned long long)share->start, why);
     }
+}
+
+void mx_import_share(struct memexpose_device *device,
+                     const struct mx_wire_share *share, int fd)
+{
+    const struct mx_session *session = &device->member.link.session;
+
+    take_share(device, share, fd, false,
+               mx_session_invalidated(session, share->start, share->size) ?
+               "it was invalidated meanwhile" : NULL);
+}
+
+/* What was invalidated before is offered after that (section 9). */
+void mx_import_offer(struct memexpose_device *device,
+                     const struct mx_wire_share *share, int fd)
+{
+    device->stats.offers_received++;
+    take_share(device, share, fd, true, NULL);
 }

@@ -20,6 +20,24 @@ static int write_op(void *opaque, uint64_t address, unsigned bytes,
     return memexpose_space_write(opaque, address, bytes, value);
 }
 
+static int read_block_op(void *opaque, uint64_t address, void *buffer,
+                         size_t bytes, size_t *done)
+{
+    return memexpose_space_read_block(opaque, address, buffer, bytes, done);
+}
+
+static int write_block_op(void *opaque, uint64_t address, const void *buffer,
+                          size_t bytes, size_t *done)
+{
+    return memexpose_space_write_block(opaque, address, buffer, bytes, done);
+}
+
+static int next_share_op(void *opaque, uint64_t address,
+                         struct memexpose_share *share)
+{
+    return memexpose_space_next_share(opaque, address, share);
+}
+
 static int resolve_op(void *opaque, uint64_t address,
                       struct memexpose_share *share)
 {
@@ -32,7 +50,10 @@ void memexpose_space_ops(struct memexpose_device_ops *ops)
         .size = sizeof(*ops),
         .read = read_op,
         .write = write_op,
+        .read_block = read_block_op,
+        .write_block = write_block_op,
         .resolve = resolve_op,
+        .next_share = next_share_op,
     };
 }
 
@@ -103,7 +124,7 @@ int memexpose_space_withdraw(struct memexpose_space *space,
     uint64_t size;
     int ret;
 
-    if (!mx_space_range(space, start, &size)) {
+    if (!mx_space_added(space, start, &size)) {
         return -ENOENT;
     }
     memexpose_map_change_begin(group);

@@ -6,10 +6,17 @@
 #include "device.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "mutant.h"
 #include "os.h"
+
+/*
+ * A result of its own for a block that waited: it can be copied now, or the
+ * peer turned out to lack the feature.
+ */
+enum { TRY_AGAIN = INT_MIN };
 
 uint64_t mx_window_last(const struct memexpose_device *device)
 {
@@ -36,25 +43,36 @@ static bool in_window(const struct memexpose_device *device, uint64_t address,
     return address <= last && bytes - 1 <= last - address;
 }
 
+/* It has not been sent, and need not be. */
+static void end_waiting(struct memexpose_device *device,
+                        struct mx_request *request, int result)
+{
+    TAILQ_REMOVE(&device->member.link.waiting, request, entry);
+    request->done = true;
+    request->result = result;
+    mx_group_news(mx_device_group(device));
+}
+
 void mx_window_settled(struct memexpose_device *device)
 {
-    struct mx_link *link = &device->member.link;
     struct mx_request *request, *next;
 
-    for (request = TAILQ_FIRST(&link->waiting); request; request = next) {
+    for (request = TAILQ_FIRST(&device->member.link.waiting); request;
+         request = next) {
         next = TAILQ_NEXT(request, entry);
         if (!in_window(device, request->message.offset,
                        request->message.size)) {
-            TAILQ_REMOVE(&link->waiting, request, entry);
-            request->done = true;
-            request->result = -ERANGE;
-            mx_group_news(mx_device_group(device));
+            end_waiting(device, request, -ERANGE);
+        } else if (mx_wire_is_block(request->message.type) &&
+                   !mx_session_has(&device->member.link.session,
+                                   MX_FEATURE_BLOCK)) {
+            end_waiting(device, request, TRY_AGAIN);
         }
     }
 }
 
 /* One load or store where the access is aligned, bytes otherwise. */
-static uint64_t load(const void *host, unsigned bytes)
+static uint64_t load(const void *host, size_t bytes)
 {
     uint8_t copy[8] = { 0 };
     uint16_t two;
@@ -63,7 +81,7 @@ static uint64_t load(const void *host, unsigned bytes)
 
     if ((uintptr_t)host % bytes != 0) {
         memcpy(copy, host, bytes);
-        return mx_value_from_bytes(copy, bytes);
+        return mx_value_from_bytes(copy, (unsigned)bytes);
     }
     switch (bytes) {
     case 1:
@@ -82,10 +100,10 @@ static uint64_t load(const void *host, unsigned bytes)
         memcpy(copy, &eight, sizeof(eight));
         break;
     }
-    return mx_value_from_bytes(copy, bytes);
+    return mx_value_from_bytes(copy, (unsigned)bytes);
 }
 
-static void store(void *host, unsigned bytes, uint64_t value)
+static void store(void *host, size_t bytes, uint64_t value)
 {
     uint8_t copy[8];
     uint16_t two;
@@ -130,7 +148,8 @@ static bool access_directly(struct memexpose_device *device,
         mx_region_cache_find(&device->cache, message->offset, message->size);
     void *host;
 
-    if (!region || (message->type == MX_WRITE && region->readonly)) {
+    if (!region || mx_wire_is_block(message->type) ||
+        (message->type == MX_WRITE && region->readonly)) {
         return false;
     }
     host = host_of(region, message->offset);
@@ -140,6 +159,24 @@ static bool access_directly(struct memexpose_device *device,
         request->value = load(host, message->size);
     }
     return true;
+}
+
+void mx_window_mapped(struct memexpose_device *device)
+{
+    struct mx_request *request, *next;
+
+    for (request = TAILQ_FIRST(&device->member.link.waiting); request;
+         request = next) {
+        next = TAILQ_NEXT(request, entry);
+        if (!MX_RULE(WAITING_MAPPED)) {
+            continue;
+        }
+        if (access_directly(device, request)) {
+            end_waiting(device, request, 0);
+        } else if (mx_wire_is_block(request->message.type)) {
+            end_waiting(device, request, TRY_AGAIN);
+        }
+    }
 }
 
 struct access_wait {
@@ -168,6 +205,7 @@ static int access_by_link(struct memexpose_device *device,
 
     request->deadline = device->config.request_timeout > MX_FOREVER - now ?
                         MX_FOREVER : now + device->config.request_timeout;
+    request->nested = mx_group_in_callback(group);
     mx_member_ref(&device->member);
     mx_link_submit(link, request);
     ret = mx_group_wait(group, &(struct mx_wait) {
@@ -187,9 +225,25 @@ static int access_by_link(struct memexpose_device *device,
     } else {
         mx_link_abandon(link, request);
         mx_group_polls_changed(group);
+        if (link->end.set) {    /* no memory to keep a block */
+            mx_group_settle(group);
+        }
     }
     mx_member_unref(&device->member);
     return ret;
+}
+
+/* Hello may have settled, and memory been mapped, since it was decided. */
+static bool is_still_block(const struct memexpose_device *device,
+                           const struct mx_message *message)
+{
+    const struct mx_session *session = &device->member.link.session;
+    const struct mx_region *region =
+        mx_region_cache_find(&device->cache, message->offset, 1);
+
+    return (session->phase != MX_PHASE_SETTLED ||
+            mx_session_has(session, MX_FEATURE_BLOCK)) &&
+           (!region || (message->type == MX_WRITE_BLOCK && region->readonly));
 }
 
 static int access_locked(struct memexpose_device *device,
@@ -208,6 +262,9 @@ static int access_locked(struct memexpose_device *device,
     if (link->session.phase == MX_PHASE_SETTLED &&
         !in_window(device, message->offset, message->size)) {
         return -ERANGE;
+    }
+    if (mx_wire_is_block(message->type) && !is_still_block(device, message)) {
+        return TRY_AGAIN;
     }
     if (access_directly(device, request)) {
         return 0;
@@ -228,7 +285,7 @@ static int access(struct memexpose_device *device, uint8_t type,
     memset(&request, 0, sizeof(request));
     request.message.type = type;
     request.message.offset = address;
-    request.message.size = (uint8_t)bytes;
+    request.message.size = bytes;
     request.message.value = mx_value_of_size(*value, bytes);
     mx_group_enter(group);
     ret = access_locked(device, &request);
@@ -254,17 +311,6 @@ int memexpose_write(struct memexpose_device *device, uint64_t address,
 }
 
 /* --- blocks -------------------------------------------------------------- */
-
-/* The largest naturally aligned piece. */
-static unsigned piece_size(uint64_t address, size_t bytes)
-{
-    unsigned size = 8;
-
-    while (size > bytes || address % size != 0) {
-        size /= 2;
-    }
-    return size;
-}
 
 /*
  * Find what is mapped at @address and keep it from being freed while it is
@@ -305,13 +351,80 @@ static void unpin(struct memexpose_device *device, struct mx_mapping *mapping)
     mx_group_leave(group);
 }
 
-/* Copy or access one piece at @address; *@bytes becomes how much it was. */
+/*
+ * How much goes in one message (section 8), not past the window; 0: it goes in
+ * words.
+ */
+static size_t block_size(struct memexpose_device *device, uint64_t address,
+                         size_t bytes)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    const struct mx_session *session = &device->member.link.session;
+    uint64_t last;
+    bool feature;
+
+    if (mx_piece_size(address, bytes) == bytes) {
+        return 0;
+    }
+    mx_group_enter(group);
+    feature = session->phase == MX_PHASE_SETTLED ?
+              session->features & MX_FEATURE_BLOCK : device->config.block;
+    last = mx_window_last(device);
+    mx_group_leave(group);
+    if (!feature || address > last) {
+        return 0;
+    }
+    if (bytes > MX_BLOCK_MAX) {
+        bytes = MX_BLOCK_MAX;
+    }
+    return bytes - 1 > last - address ? (size_t)(last - address + 1) : bytes;
+}
+
+/* A whole block by one message.  *@bytes becomes how much was done. */
+static int access_block(struct memexpose_device *device, uint64_t address,
+                        uint8_t *buffer, size_t *bytes, bool write)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    struct mx_request request;
+    int ret;
+
+    memset(&request, 0, sizeof(request));
+    request.message.type = write ? MX_WRITE_BLOCK : MX_READ_BLOCK;
+    request.message.offset = address;
+    request.message.size = (uint32_t)*bytes;
+    request.buffer = buffer;
+    mx_group_enter(group);
+    ret = access_locked(device, &request);
+    mx_group_leave(group);
+    *bytes = ret < 0 ? 0 : request.performed;
+    return ret;
+}
+
+static int access_word(struct memexpose_device *device, uint64_t address,
+                       uint8_t *buffer, unsigned bytes, bool write)
+{
+    uint8_t copy[8];
+    uint64_t value;
+    int ret;
+
+    if (write) {
+        value = mx_value_from_bytes(buffer, bytes);
+        return memexpose_write(device, address, bytes, value);
+    }
+    ret = memexpose_read(device, address, bytes, &value);
+    if (ret == 0) {
+        mx_value_to_bytes(value, copy);
+        memcpy(buffer, copy, bytes);
+    }
+    return ret;
+}
+
+/* Copy or access one piece at @address; *@bytes becomes how much was done. */
 static int transfer(struct memexpose_device *device, uint64_t address,
                     uint8_t *buffer, size_t *bytes, bool write)
 {
     struct mx_mapping *mapping;
-    uint8_t copy[8];
-    uint64_t value = 0;
+    size_t block;
     void *host;
     int ret;
 
@@ -321,16 +434,14 @@ static int transfer(struct memexpose_device *device, uint64_t address,
         unpin(device, mapping);
         return 0;
     }
-    *bytes = piece_size(address, *bytes);
-    if (write) {
-        value = mx_value_from_bytes(buffer, (unsigned)*bytes);
-        return memexpose_write(device, address, (unsigned)*bytes, value);
+    block = block_size(device, address, *bytes);
+    if (block > 0) {
+        *bytes = block;
+        return access_block(device, address, buffer, bytes, write);
     }
-    ret = memexpose_read(device, address, (unsigned)*bytes, &value);
-    if (ret == 0) {
-        mx_value_to_bytes(value, copy);
-        memcpy(buffer, copy, *bytes);
-    }
+    *bytes = mx_piece_size(address, *bytes);
+    ret = access_word(device, address, buffer, (unsigned)*bytes, write);
+    *bytes = ret == 0 ? *bytes : 0;
     return ret;
 }
 
@@ -340,13 +451,11 @@ static int transfer_all(struct memexpose_device *device, uint64_t address,
 {
     int ret = 0;
 
-    for (*done = 0; *done < bytes && ret == 0;) {
+    for (*done = 0; *done < bytes && (ret == 0 || ret == TRY_AGAIN);) {
         size_t piece = bytes - *done;
 
         ret = transfer(device, address + *done, buffer + *done, &piece, write);
-        if (ret == 0) {
-            *done += piece;
-        }
+        *done += piece;
     }
     return ret;
 }
@@ -401,6 +510,30 @@ void *memexpose_device_translate(struct memexpose_device *device,
         return NULL;
     }
     mx_describe_range(region, range);
+    return host_of(region, address);
+}
+
+/* For those who cannot inline it. */
+extern inline void *memexpose_device_lookup(struct memexpose_device *device,
+                                            uint64_t address, uint64_t bytes,
+                                            struct memexpose_cursor *cursor);
+
+void *memexpose_device_search(struct memexpose_device *device,
+                              uint64_t address, uint64_t bytes,
+                              struct memexpose_cursor *cursor, size_t size)
+{
+    struct memexpose_cursor found = { .device = device };
+    const struct mx_region *region;
+
+    /* the generation first: see region-cache.h */
+    found.generation = mx_region_cache_generation(&device->cache,
+                                                  &found.seen);
+    region = mx_region_cache_find(&device->cache, address, bytes);
+    if (!region) {
+        return NULL;
+    }
+    mx_describe_range(region, &found.range);
+    memcpy(cursor, &found, size < sizeof(found) ? size : sizeof(found));
     return host_of(region, address);
 }
 

@@ -32,6 +32,7 @@ void memexpose_device_config_init(struct memexpose_device_config *config)
         .retry = SECOND,
         .max_ranges = 1024,
         .peer_uid = MEMEXPOSE_USER_ANY,
+        .block = true,
     };
 }
 
@@ -90,6 +91,8 @@ static void session_config(struct memexpose_device *device,
         .wish = (uint8_t)config->subpriority,
         .page_size = (uint32_t)mx_os_page_size(),
         .name = device->name,
+        .features = (config->block ? MX_FEATURE_BLOCK : 0) |
+                    (config->push ? MX_FEATURE_PUSH : 0),
         .hello_wait = config->hello_wait,
         .request_timeout = config->request_timeout,
     };
@@ -131,6 +134,11 @@ static void link_share(void *opaque, const struct mx_wire_share *share, int fd)
     mx_import_share(opaque, share, fd);
 }
 
+static void link_offer(void *opaque, const struct mx_wire_share *share, int fd)
+{
+    mx_import_offer(opaque, share, fd);
+}
+
 static void link_interrupt(void *opaque, uint64_t type, const uint8_t *data)
 {
     struct memexpose_device *device = opaque;
@@ -139,6 +147,29 @@ static void link_interrupt(void *opaque, uint64_t type, const uint8_t *data)
     if (!mx_regs_push(&device->regs, type, data)) {
         device->stats.interrupts_dropped++;
     }
+}
+
+/*
+ * One that meets a full queue is dropped; but not before the consumer has been
+ * told of those that fill it, however many came at once.
+ */
+static bool link_has_room(void *opaque)
+{
+    struct memexpose_device *device = opaque;
+
+    return !mx_regs_full(&device->regs) ||
+           !(device->telling || device->rise ||
+             mx_device_line(device) != device->level_told);
+}
+
+static uint8_t *link_take_buffer(void *opaque)
+{
+    return mx_group_take_buffer(mx_device_group(opaque));
+}
+
+static void link_give_buffer(void *opaque, uint8_t *buffer)
+{
+    mx_group_give_buffer(mx_device_group(opaque), buffer);
 }
 
 static void link_settled(void *opaque)
@@ -156,6 +187,7 @@ static void link_settled(void *opaque)
                     session->subpriority);
     }
     mx_window_settled(device);
+    mx_export_begin_offers(device);
 }
 
 static void link_down(void *opaque, bool violation)
@@ -166,6 +198,7 @@ static void link_down(void *opaque, bool violation)
     device->generation++;
     device->stats.violations += violation;
     mx_ledger_clear(&device->ledger);
+    device->offers_due = false;
     mx_import_drop_all(device);
     for (which = 0; which < MX_LINKS; which++) {
         device->call_closed[which]++;
@@ -188,8 +221,12 @@ static void link_trace(void *opaque, enum mx_which which, bool sent,
     size_t size;
 
     if (sent) {
+        bool block = message->type == MX_READ_BLOCK ||
+                     message->type == MX_WRITE_BLOCK;
+
         device->stats.requests_sent += message->type == MX_READ ||
-                                       message->type == MX_WRITE;
+                                       message->type == MX_WRITE || block;
+        device->stats.blocks_sent += block;
         device->stats.invalidations_sent += message->type == MX_REG_INV;
         device->stats.shares_sent += message->share.kind != 0;
     }
@@ -217,7 +254,11 @@ static void link_news(void *opaque)
 static const struct mx_link_ops link_ops = {
     .invalidate = link_invalidate,
     .share = link_share,
+    .offer = link_offer,
     .interrupt = link_interrupt,
+    .has_room = link_has_room,
+    .take_buffer = link_take_buffer,
+    .give_buffer = link_give_buffer,
     .settled = link_settled,
     .down = link_down,
     .trace = link_trace,
@@ -317,6 +358,7 @@ static void tell_interrupt(struct memexpose_device *device, bool level)
 
     device->level_told = level;
     device->rise = false;
+    mx_device_group(device)->told++;
     if (device->ops.interrupt) {
         mx_group_call_begin(&device->member, &frame, MX_CALL_CONSUMER);
         device->ops.interrupt(device->opaque, level, rise);
@@ -329,6 +371,7 @@ static void tell_state(struct memexpose_device *device, uint64_t state)
     struct mx_call frame;
 
     device->state_told = state;
+    mx_device_group(device)->told++;
     if (device->ops.link_changed) {
         mx_group_call_begin(&device->member, &frame, MX_CALL_CONSUMER);
         device->ops.link_changed(device->opaque, state);
@@ -391,6 +434,8 @@ static const struct mx_member_ops member_ops = {
     .half_ready = half_ready,
     .settle = settle_device,
     .service = mx_export_service,
+    .may_offer = mx_export_may_offer,
+    .offer = mx_export_offer,
     .free = free_device,
 };
 
@@ -466,6 +511,7 @@ void memexpose_device_destroy(struct memexpose_device *device)
     }
     mx_group_drain_calls(&device->member);
     mx_import_abandon(device);
+    device->gone = true;
     mx_group_remove_member(&device->member);
     mx_group_polls_changed(group);
     mx_member_unref(&device->member);

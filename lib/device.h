@@ -34,6 +34,7 @@ struct mx_mapping {
     TAILQ_ENTRY(mx_mapping) entry;
     struct mx_region region;
     enum mx_mapping_state state;
+    bool offered;               /* pushed, and not yet told */
     bool busy;                  /* a callback for it is running */
     bool announced;             /* the consumer has taken it */
     bool unmapped;              /* the consumer has let go of it */
@@ -54,7 +55,8 @@ struct memexpose_device {
     struct mx_regs regs;
     uint32_t connects;
     bool refuses;               /* disabled by 0: no links */
-    bool destroyed;
+    atomic_bool destroyed;      /* no more links, mappings, waits */
+    bool gone;                  /* no more callbacks */
 
     struct memexpose_transport_ops transport;
     void *transport_opaque;
@@ -80,7 +82,12 @@ struct memexpose_device {
     struct mx_faults faults;
     atomic_bool faulted;
 
+    bool updating;              /* several mappings are told in a run, */
+    pthread_t teller;           /* by this thread */
+
     struct mx_ledger ledger;
+    bool offers_due;            /* to be offered, or said to be at an end */
+    uint64_t offer_next;        /* from this address on */
     uint64_t generation;        /* counts the links' beginnings and ends */
 };
 
@@ -125,6 +132,10 @@ void mx_import_free(struct memexpose_device *device);
 void mx_import_share(struct memexpose_device *device,
                      const struct mx_wire_share *share, int fd);
 
+/* A share was pushed (mx_link_ops.offer). */
+void mx_import_offer(struct memexpose_device *device,
+                     const struct mx_wire_share *share, int fd);
+
 /* REG_INV came (mx_link_ops.invalidate). */
 int mx_import_invalidate(struct memexpose_device *device, uint64_t start,
                          uint64_t size);
@@ -153,10 +164,20 @@ uint64_t mx_window_last(const struct memexpose_device *device);
 /* Hello is settled: accesses that lie outside the window fail. */
 void mx_window_settled(struct memexpose_device *device);
 
+/* Something is mapped: accesses that wait to be sent may not have to be. */
+void mx_window_mapped(struct memexpose_device *device);
+
 /* --- device-export.c ----------------------------------------------------- */
 
 /* Service the access that the link keeps (mx_member_ops.service). */
 void mx_export_service(struct mx_member *member);
+
+/* Is there something to offer, and may it be? (section 9; mx_member_ops) */
+bool mx_export_may_offer(const struct mx_member *member);
+void mx_export_offer(struct mx_member *member);
+
+/* Everything is to be offered (anew). */
+void mx_export_begin_offers(struct memexpose_device *device);
 
 bool mx_span_valid(uint64_t start, uint64_t size);
 
@@ -166,6 +187,9 @@ int mx_export_invalidate(struct memexpose_device *device, uint64_t start,
 
 /* 1, 2, 4 or 8? */
 bool mx_access_size_valid(uint64_t bytes);
+
+/* The size of the largest naturally aligned piece. */
+unsigned mx_piece_size(uint64_t address, size_t bytes);
 
 /* --- device-space.c ------------------------------------------------------ */
 

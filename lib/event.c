@@ -19,6 +19,9 @@
 #define MICROSECOND 1000
 #define LONGEST ((int64_t)3600 * SECOND)
 
+/* How many descriptors that are ready are taken at once. */
+enum { READY = 16 };
+
 /* How soon to look again by oneself while descriptors cannot be watched. */
 #define RETRY (SECOND / 100)
 
@@ -84,7 +87,7 @@ static bool ask(struct memexpose_event *event, size_t *count,
 static bool control(struct memexpose_event *event, int operation,
                     const struct pollfd *fd)
 {
-    struct epoll_event wanted = { .events = 0 };
+    struct epoll_event wanted = { .events = 0, .data.fd = fd->fd };
 
     if (fd->events & POLLIN) {
         wanted.events |= EPOLLIN;
@@ -233,24 +236,46 @@ static void prepare(struct memexpose_event *event)
     schedule(event, deadline);
 }
 
-static void serve(struct memexpose_event *event)
+static short poll_events(uint32_t events)
 {
-    memexpose_group_process(event->group, NULL, 0);
-    prepare(event);
+    return (short)((events & EPOLLIN ? POLLIN : 0) |
+                   (events & EPOLLPRI ? POLLPRI : 0) |
+                   (events & EPOLLOUT ? POLLOUT : 0) |
+                   (events & EPOLLRDHUP ? POLLRDHUP : 0) |
+                   (events & EPOLLHUP ? POLLHUP : 0) |
+                   (events & EPOLLERR ? POLLERR : 0));
 }
 
+/* The set knows what is ready, however many are watched; what is left comes
+ * the next time. */
 static void on_ready(evutil_socket_t set, short what, void *opaque)
 {
-    (void)set;
+    struct memexpose_event *event = opaque;
+    struct epoll_event events[READY];
+    struct pollfd ready[READY];
+    int count = epoll_wait(set, events, READY, 0);
+    int i;
+
     (void)what;
-    serve(opaque);
+    for (i = 0; i < count; i++) {
+        ready[i] = (struct pollfd) {
+            .fd = events[i].data.fd,
+            .revents = poll_events(events[i].events),
+        };
+    }
+    memexpose_group_process(event->group, ready, count > 0 ? (size_t)count :
+                            0);
+    prepare(event);
 }
 
 static void on_timer(evutil_socket_t none, short what, void *opaque)
 {
+    struct memexpose_event *event = opaque;
+
     (void)none;
     (void)what;
-    serve(opaque);
+    memexpose_group_process(event->group, NULL, 0);
+    prepare(event);
 }
 
 struct memexpose_event *memexpose_event_create(struct event_base *base,

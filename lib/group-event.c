@@ -21,6 +21,9 @@ static short link_events(const struct mx_link *link, enum mx_which which)
     if (!link->up) {
         return POLLRDHUP;       /* a half of a pair: does its peer leave? */
     }
+    if (which == MX_INTR_LINK && link->parked) {
+        return 0;               /* its bytes wait, too */
+    }
     return mx_link_wants_write(link, which) ? POLLIN | POLLOUT : POLLIN;
 }
 
@@ -93,6 +96,32 @@ static short revents_of(const struct pollfd *fds, size_t count, int fd,
     return 0;
 }
 
+/* What the link brought, counted in bytes. */
+static uint64_t bytes_received(const struct mx_conn *conn)
+{
+    return conn->in_position + (conn->in_end - conn->in_start);
+}
+
+/* Returns whether anything came, be it the end of the link. */
+static bool read_link(struct mx_member *member, enum mx_which which,
+                      int64_t now)
+{
+    struct memexpose_group *group = member->group;
+    struct mx_link *link = &member->link;
+    const struct mx_conn *conn = &link->conn[which];
+    uint64_t before = bytes_received(conn);
+
+    mx_link_read(link, which, now);
+    if (bytes_received(conn) == before) {
+        return link->end.set;
+    }
+    group->received++;
+    if (which == MX_MEM) {
+        group->hot = member;
+    }
+    return true;
+}
+
 static void dispatch_links(struct memexpose_group *group,
                            const struct pollfd *fds, size_t count,
                            size_t *hint)
@@ -115,7 +144,7 @@ static void dispatch_links(struct memexpose_group *group,
                 mx_link_write(&member->link, (enum mx_which)which);
             }
             if (revents & ~POLLOUT) {
-                mx_link_read(&member->link, (enum mx_which)which, now);
+                read_link(member, (enum mx_which)which, now);
             }
         }
     }
@@ -207,6 +236,9 @@ size_t memexpose_group_poll(struct memexpose_group *group, struct pollfd *fds,
         count = collect_waker(group, fds, max, &earliest);
     } else {
         count = collect(group, group->loop_fd, fds, max, &earliest);
+        if (group->serve_until > 0 && group->serve_until < earliest) {
+            earliest = mx_group_now(group);     /* it is to look itself */
+        }
     }
     group->loop_polls = group->polls;
     if (generation) {
@@ -257,6 +289,143 @@ static void dispatch_all(struct memexpose_group *group)
     mx_group_release(&set);
 }
 
+/* --- polling ------------------------------------------------------------- */
+
+enum {
+    EVERYTHING = 64,            /* one in so many rounds looks at all */
+    FEW_MEMBERS = 2,            /* their links are read, not polled */
+    MOST_SERVING = 20           /* times the time for which one polls */
+};
+
+static bool look_at_everything(struct memexpose_group *group, int waker,
+                               int64_t now)
+{
+    struct mx_poll_set set;
+    bool found = false;
+
+    if (mx_group_gather(group, waker, &set) < 0) {
+        return false;           /* no memory now: whoever sleeps says so */
+    }
+    if (mx_os_poll(set.fds, set.count, 0) > 0 || set.deadline <= now) {
+        mx_group_dispatch(group, set.fds, set.count);
+        found = true;
+    }
+    mx_group_release(&set);
+    return found;
+}
+
+static bool look_at_links(struct memexpose_group *group, int64_t now)
+{
+    struct mx_member *member;
+    bool found = false;
+    unsigned which;
+
+    TAILQ_FOREACH(member, &group->members, entry) {
+        for (which = 0; member->link.up && which < MX_LINKS; which++) {
+            if (mx_link_wants_write(&member->link, (enum mx_which)which)) {
+                mx_link_write(&member->link, (enum mx_which)which);
+            }
+            found |= read_link(member, (enum mx_which)which, now);
+        }
+    }
+    return found;
+}
+
+/*
+ * To receive in vain costs less than to poll(2) and then receive; and mostly
+ * it is known what will come.
+ */
+bool mx_group_look(struct memexpose_group *group, int waker, unsigned round,
+                   int64_t now)
+{
+    struct mx_member *hot = group->hot;
+    bool widely = mx_group_clock_round(round) || !hot || !hot->link.up;
+
+    group->stats.polls++;
+    if (round % EVERYTHING == EVERYTHING - 1 ||
+        (widely && group->member_count > FEW_MEMBERS)) {
+        return look_at_everything(group, waker, now);
+    }
+    return widely ? look_at_links(group, now) : read_link(hot, MX_MEM, now);
+}
+
+/* Poll until something comes.  Returns false if the time was over before, or
+ * somebody else wants the group. */
+static bool await_more(struct memexpose_group *group, int64_t *now,
+                       int64_t until)
+{
+    int64_t start = *now;
+    bool came = false;
+    unsigned round;
+
+    for (round = 0; !came && *now < until && !mx_group_is_wanted(group);
+         round++) {
+        came = mx_group_look(group, group->loop_fd, round, *now);
+        if (came || mx_group_clock_round(round)) {
+            *now = mx_group_now(group);
+        }
+    }
+    group->stats.poll_hits += came;
+    group->stats.poll_misses += !came;
+    group->stats.poll_time += (uint64_t)(*now - start);
+    return came;
+}
+
+static void serve_from_now(struct memexpose_group *group, int64_t *now)
+{
+    *now = mx_group_now(group);
+    group->serve_until = *now + group->poll_serve;
+}
+
+/*
+ * Where something came more may follow.  The consumer's loop has its turn in
+ * the end, however much there is, and at once if it was told something; if time
+ * is left then it is to come back without a sleep.
+ */
+static void serve_more(struct memexpose_group *group)
+{
+    int64_t now = mx_group_now(group);
+    int64_t end = now + MOST_SERVING * group->poll_serve;
+    uint64_t told = group->told;
+
+    atomic_store(&group->polling, true);
+    mx_group_tell_others(group);
+    while (!mx_group_taken_over(group) && group->told == told && now < end &&
+           now < group->serve_until &&
+           await_more(group, &now, group->serve_until < end ?
+                      group->serve_until : end)) {
+        mx_group_pump(group);
+        mx_group_tell_others(group);
+        serve_from_now(group, &now);
+    }
+    atomic_store(&group->polling, false);
+    if (now >= group->serve_until) {
+        group->serve_until = 0;
+    }
+}
+
+static void look_and_serve(struct memexpose_group *group,
+                           const struct pollfd *fds, size_t count)
+{
+    uint64_t received = group->received, told = group->told;
+    int64_t now;
+
+    if (fds) {
+        mx_group_dispatch(group, fds, count);
+    } else {
+        dispatch_all(group);
+        group->loop_polls = group->polls;
+    }
+    mx_group_pump(group);
+    if (group->poll_serve > 0 && group->received != received) {
+        serve_from_now(group, &now);
+    }
+    if (group->serve_until > 0 && group->told == told &&
+        !mx_group_in_callback(group)) {
+        serve_more(group);
+    }
+}
+
 void memexpose_group_process(struct memexpose_group *group,
                              const struct pollfd *fds, size_t count)
 {
@@ -264,13 +433,7 @@ void memexpose_group_process(struct memexpose_group *group,
     if (mx_group_taken_over(group)) {
         clear_loop_waker(group);
     } else {
-        if (fds) {
-            mx_group_dispatch(group, fds, count);
-        } else {
-            dispatch_all(group);
-            group->loop_polls = group->polls;
-        }
-        mx_group_pump(group);
+        look_and_serve(group, fds, count);
     }
     mx_group_leave(group);
 }

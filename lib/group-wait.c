@@ -50,11 +50,24 @@ void mx_group_free_waiters(struct memexpose_group *group)
     }
 }
 
+/* Only what a signal handler may do.  What is rung is readable already. */
+static void ring(struct mx_waiter *waiter)
+{
+    mx_os_wake(waiter->fd);
+    atomic_store(&waiter->rung, true);
+}
+
+static void quieten(struct mx_waiter *waiter)
+{
+    atomic_store(&waiter->rung, false);
+    mx_os_wake_clear(waiter->fd);
+}
+
 void mx_waiter_wake(struct mx_waiter *waiter)
 {
-    if (!waiter->woken) {
+    if (!waiter->woken && !waiter->polling) {
         waiter->woken = true;
-        mx_os_wake(waiter->fd);
+        ring(waiter);
     }
 }
 
@@ -111,7 +124,7 @@ void mx_group_wake_all(struct memexpose_group *group)
     for (waiter = atomic_load(&group->waiters); waiter;
          waiter = waiter->next) {
         if (atomic_load(&waiter->in_use)) {
-            mx_os_wake(waiter->fd);
+            ring(waiter);
         }
     }
 }
@@ -136,7 +149,9 @@ static struct mx_waiter *take_waiter(struct memexpose_group *group)
         waiter = mx_group_add_waiter(group);
     }
     if (waiter) {
-        mx_os_wake_clear(waiter->fd);
+        if (atomic_load(&waiter->rung)) {
+            quieten(waiter);
+        }
         waiter->woken = false;
         waiter->may_read = false;
         atomic_store(&waiter->in_use, true);
@@ -167,7 +182,7 @@ static void wake_up(struct mx_waiter *waiter, short revents)
 {
     waiter->woken = false;
     if (revents) {
-        mx_os_wake_clear(waiter->fd);
+        quieten(waiter);
     }
 }
 
@@ -257,10 +272,125 @@ static bool prepare(struct memexpose_group *group)
     return progress || group->news != news;
 }
 
+/* --- polling before sleeping --------------------------------------------- */
+
+/* How a time of polling ended. */
+enum polled { POLLED_TIME, POLLED_CAME, POLLED_WANTED };
+
+/* A cancel rings, as everything does that comes without the lock. */
+static enum polled poll_sockets(struct memexpose_group *group,
+                                struct mx_waiter *waiter, int64_t *now,
+                                int64_t until)
+{
+    unsigned round;
+
+    for (round = 0;; round++) {
+        if (mx_group_look(group, -1, round, *now) ||
+            atomic_load_explicit(&waiter->rung, memory_order_relaxed)) {
+            *now = mx_group_now(group);
+            return POLLED_CAME;
+        }
+        if (mx_group_is_wanted(group)) {
+            *now = mx_group_now(group);
+            return POLLED_WANTED;
+        }
+        if (mx_group_clock_round(round)) {
+            *now = mx_group_now(group);
+            if (*now >= until) {
+                return POLLED_TIME;
+            }
+        }
+    }
+}
+
+/* It reads, so that others sleep beside it, but need not be woken. */
+static void begin_polling(struct memexpose_group *group,
+                          struct mx_waiter *waiter, struct mx_member *member)
+{
+    group->reader = waiter;
+    group->reader_polls = group->polls;
+    waiter->polling = true;
+    atomic_store(&group->polling, true);
+    if (member) {
+        group->hot = member;
+    }
+    mx_group_tell_others(group);
+}
+
+static void end_polling(struct memexpose_group *group,
+                        struct mx_waiter *waiter)
+{
+    if (atomic_load(&waiter->rung)) {
+        quieten(waiter);
+    }
+    waiter->polling = false;
+    if (group->reader == waiter) {
+        group->reader = NULL;
+    }
+}
+
+/*
+ * Poll until something comes or @until, with the lock, but let whoever else
+ * wants it have it.
+ */
+static void poll_once(struct memexpose_group *group, struct mx_waiter *waiter,
+                      const struct mx_wait *wait, int64_t start, int64_t until)
+{
+    int64_t now = start;
+    enum polled polled;
+
+    begin_polling(group, waiter, wait->member);
+    polled = poll_sockets(group, waiter, &now,
+                          until < wait->deadline ? until : wait->deadline);
+    atomic_store(&group->polling, false);
+    group->stats.poll_hits += polled == POLLED_CAME;
+    group->stats.poll_misses += polled == POLLED_TIME;
+    group->stats.poll_time += (uint64_t)(now - start);
+    if (polled == POLLED_WANTED) {
+        mx_group_give_way(group);
+    }
+    end_polling(group, waiter);
+}
+
+/*
+ * Is there time left to poll?  All that is polled between two sleeps counts
+ * together, so that no peer can put off the sleep, in which the consumer lets
+ * go of its locks.
+ */
+static bool may_poll(struct memexpose_group *group, int64_t now,
+                     int64_t *until)
+{
+    if (group->poll_wait == 0 || group->reader || mx_group_taken_over(group)) {
+        return false;
+    }
+    if (*until == 0) {
+        *until = now + group->poll_wait;
+    }
+    return now < *until;
+}
+
+/* --- waiting ------------------------------------------------------------- */
+
+static int sleep_once(struct memexpose_group *group, struct mx_waiter *waiter,
+                      const struct mx_wait *wait)
+{
+    int ret;
+
+    MX_WAITS(group, wait->member);
+    ret = group->reader || mx_group_taken_over(group) ?
+          sleep_beside(group, waiter, wait->deadline) :
+          read_once(group, waiter, wait->deadline);
+    MX_WAITS(group, NULL);
+    return ret;
+}
+
 static int wait_until(struct memexpose_group *group, struct mx_waiter *waiter,
                       const struct mx_wait *wait)
 {
+    int64_t poll_until = 0;     /* not yet begun */
+
     for (;;) {
+        int64_t now;
         int ret;
 
         if (!mx_group_taken_over(group)) {
@@ -272,17 +402,19 @@ static int wait_until(struct memexpose_group *group, struct mx_waiter *waiter,
         if (cancelled(group, wait->member, wait->mark)) {
             return -ECANCELED;
         }
-        if (mx_group_now(group) >= wait->deadline) {
+        now = mx_group_now(group);
+        if (now >= wait->deadline) {
             return -ETIMEDOUT;
         }
         if (prepare(group)) {
             continue;
         }
-        MX_WAITS(group, wait->member);
-        ret = group->reader || mx_group_taken_over(group) ?
-              sleep_beside(group, waiter, wait->deadline) :
-              read_once(group, waiter, wait->deadline);
-        MX_WAITS(group, NULL);
+        if (may_poll(group, now, &poll_until)) {
+            poll_once(group, waiter, wait, now, poll_until);
+            continue;
+        }
+        poll_until = 0;
+        ret = sleep_once(group, waiter, wait);
         if (ret < 0) {
             return ret;
         }

@@ -75,6 +75,8 @@ int memexpose_group_destroy(struct memexpose_group *group)
     mx_group_free_waiters(group);
     mx_os_close(group->loop_fd);
     pthread_mutex_destroy(&group->lock);
+    free(group->block);
+    free(group->spare);
     free(group);
     return 0;
 }
@@ -89,18 +91,91 @@ int64_t memexpose_group_now(const struct memexpose_group *group)
     return mx_group_now(group);
 }
 
+/* --- polling ------------------------------------------------------------- */
+
+#define LONGEST_POLLING INT64_C(1000000000)
+
+static bool polling_is_valid(int64_t time)
+{
+    return time >= 0 && time <= LONGEST_POLLING;
+}
+
+int memexpose_group_set_polling(struct memexpose_group *group, int64_t wait,
+                                int64_t serve)
+{
+    if (!polling_is_valid(wait) || !polling_is_valid(serve)) {
+        return -EINVAL;
+    }
+    if (mx_os_processors() == 1) {
+        wait = serve = 0;       /* else it keeps the peer from running */
+    }
+    mx_group_enter(group);
+    group->poll_wait = wait;
+    group->poll_serve = serve;
+    mx_group_leave(group);
+    return 0;
+}
+
+void memexpose_group_stats(struct memexpose_group *group,
+                           struct memexpose_group_stats *stats, size_t size)
+{
+    mx_group_enter(group);
+    memcpy(stats, &group->stats, size < sizeof(*stats) ? size :
+           sizeof(*stats));
+    mx_group_leave(group);
+}
+
 /* --- the lock, and who must hear of changes ------------------------------ */
+
+/* How often to try for a lock that is about to be let go of. */
+enum { TRIES = 64 };
+
+/* One who polls soon sees that it is wanted: sooner than one could sleep. */
+static bool try_often(struct memexpose_group *group)
+{
+    unsigned tries;
+
+    for (tries = 0; tries < TRIES && atomic_load(&group->polling); tries++) {
+        mx_os_yield();
+        if (pthread_mutex_trylock(&group->lock) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 void mx_group_enter(struct memexpose_group *group)
 {
-    pthread_mutex_lock(&group->lock);
+    if (pthread_mutex_trylock(&group->lock) == 0) {
+        return;
+    }
+    atomic_fetch_add(&group->wanting, 1);
+    if (!try_often(group)) {
+        pthread_mutex_lock(&group->lock);
+    }
+    atomic_fetch_sub(&group->wanting, 1);
+}
+
+bool mx_group_is_wanted(struct memexpose_group *group)
+{
+    return atomic_load_explicit(&group->wanting, memory_order_relaxed) > 0;
+}
+
+/* A mutex is not fair: to take it again at once would be to keep it. */
+void mx_group_give_way(struct memexpose_group *group)
+{
+    mx_group_leave(group);
+    while (mx_group_is_wanted(group)) {
+        mx_os_yield();
+    }
+    mx_group_enter(group);
 }
 
 /*
  * What they wait for may have come about in another thread; the reader polls
  * what it saw last, and so does an event loop.
  */
-static void tell_others(struct memexpose_group *group)
+void mx_group_tell_others(struct memexpose_group *group)
 {
     if (group->told_news != group->news) {
         group->told_news = group->news;
@@ -116,10 +191,9 @@ static void tell_others(struct memexpose_group *group)
     }
 }
 
-/* Wake whom the changes concern and let go of the lock. */
 void mx_group_leave(struct memexpose_group *group)
 {
-    tell_others(group);
+    mx_group_tell_others(group);
     pthread_mutex_unlock(&group->lock);
 }
 
@@ -153,11 +227,18 @@ void mx_group_add_member(struct memexpose_group *group,
     member->group = group;
     member->references = 1;
     TAILQ_INSERT_TAIL(&group->members, member, entry);
+    group->member_count++;
 }
 
 void mx_group_remove_member(struct mx_member *member)
 {
-    TAILQ_REMOVE(&member->group->members, member, entry);
+    struct memexpose_group *group = member->group;
+
+    TAILQ_REMOVE(&group->members, member, entry);
+    group->member_count--;
+    if (group->hot == member) {
+        group->hot = NULL;
+    }
 }
 
 void mx_member_ref(struct mx_member *member)
@@ -188,24 +269,45 @@ static void pop_call(struct memexpose_group *group, struct mx_call *call)
     TAILQ_REMOVE(&group->calls, call, entry);
 }
 
-void mx_group_call_begin(struct mx_member *member, struct mx_call *call,
-                         enum mx_call_kind kind)
+static void begin_call(struct mx_member *member, struct mx_call *call,
+                       enum mx_call_kind kind)
 {
     push_call(member->group, call, member, kind);
     mx_member_ref(member);
-    mx_group_leave(member->group);
 }
 
-void mx_group_call_end(struct mx_member *member, struct mx_call *call)
+static void end_call(struct mx_member *member, struct mx_call *call)
 {
     struct memexpose_group *group = member->group;
 
-    mx_group_enter(group);
     pop_call(group, call);
     if (group->draining > 0) {
         mx_group_news(group);
     }
     mx_member_unref(member);
+}
+
+void mx_group_run_begin(struct mx_member *member, struct mx_call *call)
+{
+    begin_call(member, call, MX_CALL_CONSUMER);
+}
+
+void mx_group_run_end(struct mx_member *member, struct mx_call *call)
+{
+    end_call(member, call);
+}
+
+void mx_group_call_begin(struct mx_member *member, struct mx_call *call,
+                         enum mx_call_kind kind)
+{
+    begin_call(member, call, kind);
+    mx_group_leave(member->group);
+}
+
+void mx_group_call_end(struct mx_member *member, struct mx_call *call)
+{
+    mx_group_enter(member->group);
+    end_call(member, call);
 }
 
 void mx_group_change_begin(struct memexpose_group *group,
@@ -255,13 +357,31 @@ bool mx_member_called_elsewhere(const struct mx_member *member)
     return false;
 }
 
+/* --- blocks -------------------------------------------------------------- */
+
+uint8_t *mx_group_take_buffer(struct memexpose_group *group)
+{
+    uint8_t *buffer = group->spare;
+
+    group->spare = NULL;
+    return buffer ? buffer : malloc(MX_BLOCK_MAX);
+}
+
+void mx_group_give_buffer(struct memexpose_group *group, uint8_t *buffer)
+{
+    if (group->spare) {
+        free(buffer);
+    } else {
+        group->spare = buffer;
+    }
+}
+
 /* --- what is to be done -------------------------------------------------- */
 
 /* One step that needs no consumer for each link. */
-static bool step_links(struct memexpose_group *group)
+static bool step_links(struct memexpose_group *group, int64_t now)
 {
     struct mx_member *member;
-    int64_t now = mx_group_now(group);
     bool progress = false;
 
     TAILQ_FOREACH(member, &group->members, entry) {
@@ -330,6 +450,38 @@ static struct mx_member *next_access(struct memexpose_group *group)
     return best;
 }
 
+/* A member that has something to offer to its peer. */
+static struct mx_member *next_offer(struct memexpose_group *group)
+{
+    struct mx_member *member;
+
+    if (!accesses_allowed(group) && MX_RULE(NO_OFFER_IN_MAP_CHANGE)) {
+        return NULL;
+    }
+    TAILQ_FOREACH(member, &group->members, entry) {
+        if (member->ops->may_offer(member)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+/* It touches the consumer's memory as the service of an access does. */
+static bool offer_one(struct memexpose_group *group)
+{
+    struct mx_member *member = next_offer(group);
+
+    if (!member) {
+        return false;
+    }
+    group->in_service = true;
+    mx_member_ref(member);
+    member->ops->offer(member);
+    mx_member_unref(member);
+    group->in_service = false;
+    return true;
+}
+
 /* One at a time in the group, in turn among equals. */
 static bool service_one(struct memexpose_group *group)
 {
@@ -348,23 +500,40 @@ static bool service_one(struct memexpose_group *group)
     return true;
 }
 
+/* The clock is looked at again only where the consumer may have taken time. */
+static bool do_something(struct memexpose_group *group, bool services,
+                         int64_t *now)
+{
+    if (step_links(group, *now)) {
+        return true;
+    }
+    if (settle_one(group) ||
+        (services && (offer_one(group) || service_one(group)))) {
+        *now = mx_group_now(group);
+        return true;
+    }
+    return (services || !next_access(group)) && send_local(group);
+}
+
 /*
  * Everything there is to do, until nothing is left: what came is answered
  * before anything new is sent (section 3).
  */
 void mx_group_pump(struct memexpose_group *group)
 {
-    while (step_links(group) || settle_one(group) || service_one(group) ||
-           send_local(group)) {
+    int64_t now = mx_group_now(group);
+
+    while (do_something(group, true, &now)) {
     }
 }
 
 void mx_group_settle(struct memexpose_group *group)
 {
-    while (step_links(group) || settle_one(group) ||
-           (!next_access(group) && send_local(group))) {
+    int64_t now = mx_group_now(group);
+
+    while (do_something(group, false, &now)) {
     }
-    if (next_access(group)) {
+    if (next_offer(group) || next_access(group)) {
         mx_group_polls_changed(group);  /* whatever drives the group: look */
     }
 }

@@ -47,6 +47,9 @@ struct mx_member_ops {
     void (*half_ready)(struct mx_member *member);
     /* Service the access that mx_link_access_number() told of. */
     void (*service)(struct mx_member *member);
+    /* Is there a share to offer, and may it be?  Offer one (section 9). */
+    bool (*may_offer)(const struct mx_member *member);
+    void (*offer)(struct mx_member *member);
     /* The last reference is gone. */
     void (*free)(struct mx_member *member);
 };
@@ -83,17 +86,30 @@ struct mx_call {
 struct mx_waiter {
     struct mx_waiter *next;
     int fd;
+    atomic_bool rung;           /* the descriptor may be readable */
     atomic_bool in_use;
     bool sleeping;              /* beside the reader */
     bool may_read;              /* when nobody else does */
+    bool polling;               /* the reader, awake: it looks by itself */
     bool woken;                 /* since it fell asleep, or began to read */
 };
 
 struct memexpose_group {
     pthread_mutex_t lock;
+    atomic_uint wanting;        /* threads that wait for the lock */
+    atomic_bool polling;        /* whoever has it may keep it for long ... */
+    int64_t poll_wait, poll_serve;      /* ... up to these times */
+    int64_t serve_until;        /* the event loop is not to sleep; 0: it may */
+    struct memexpose_group_stats stats;
     struct memexpose_group_ops ops;
     void *opaque;
     TAILQ_HEAD(, mx_member) members;
+    unsigned member_count;
+    struct mx_member *hot;      /* its memory link is the next to bring
+                                 * something, as far as one knows; or NULL */
+    uint64_t received;          /* counts what the links brought */
+    uint64_t told;              /* counts what the consumer's loop may wait
+                                 * for: interrupts, changes of a link */
     TAILQ_HEAD(, mx_source) sources;
     TAILQ_HEAD(, mx_call) calls;
     _Atomic(struct mx_waiter *) waiters;
@@ -110,6 +126,8 @@ struct memexpose_group {
     bool loop_blind;            /* it was told to wait for a takeover's end */
     unsigned draining;          /* threads that wait for calls to end */
     bool in_service;            /* of a peer's access */
+    uint8_t *block;             /* what is read for a peer; NULL: not yet */
+    uint8_t *spare;             /* for what a peer writes; NULL: in use */
     unsigned map_changes;       /* depth */
     atomic_uint_fast64_t map_change_count; /* of begins and ends */
     int64_t map_change_deadline;
@@ -118,8 +136,17 @@ struct memexpose_group {
 
 void mx_group_enter(struct memexpose_group *group);
 
-/* Wake whom the changes concern and let go of the lock. */
+/* Wake whom the changes concern. */
+void mx_group_tell_others(struct memexpose_group *group);
+
+/* The same, and let go of the lock. */
 void mx_group_leave(struct memexpose_group *group);
+
+/* Does another thread wait for the lock? */
+bool mx_group_is_wanted(struct memexpose_group *group);
+
+/* Let go of the lock until all those have had it that wait for it. */
+void mx_group_give_way(struct memexpose_group *group);
 
 int64_t mx_group_now(const struct memexpose_group *group);
 
@@ -148,6 +175,11 @@ void mx_group_call_begin(struct mx_member *member, struct mx_call *call,
                          enum mx_call_kind kind);
 void mx_group_call_end(struct mx_member *member, struct mx_call *call);
 
+/* Around several of them, in between which the member is not to be gone; the
+ * lock is not let go of. */
+void mx_group_run_begin(struct mx_member *member, struct mx_call *call);
+void mx_group_run_end(struct mx_member *member, struct mx_call *call);
+
 /* Around work on a map change; the lock is not let go of. */
 void mx_group_change_begin(struct memexpose_group *group,
                            struct mx_call *call);
@@ -171,6 +203,10 @@ void mx_group_pump(struct memexpose_group *group);
 /* Do everything there is to do but service accesses, without waiting. */
 void mx_group_settle(struct memexpose_group *group);
 
+/* Room for a block, or NULL; one that is given back is kept for the next. */
+uint8_t *mx_group_take_buffer(struct memexpose_group *group);
+void mx_group_give_buffer(struct memexpose_group *group, uint8_t *buffer);
+
 /* --- group-event.c ------------------------------------------------------- */
 
 /* What is to be polled: on the stack while it is little. */
@@ -191,6 +227,20 @@ void mx_group_release(struct mx_poll_set *set);
 /* Hand out what poll said of the descriptors, and what is due. */
 void mx_group_dispatch(struct memexpose_group *group,
                        const struct pollfd *fds, size_t count);
+
+/*
+ * Look once, without sleeping, where something is most likely to come; now and
+ * then at everything, @waker too.  Returns whether there is something to do.
+ */
+bool mx_group_look(struct memexpose_group *group, int waker, unsigned round,
+                   int64_t now);
+
+/* The clock is to be looked at behind this round, and may be left alone behind
+ * others. */
+static inline bool mx_group_clock_round(unsigned round)
+{
+    return round % 8 == 7;
+}
 
 /* Does another thread read, in a map change of its own, until that ends? */
 bool mx_group_taken_over(const struct memexpose_group *group);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "link.h"
+#include "link-parts.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,9 +9,6 @@
 
 #include "mutant.h"
 #include "os.h"
-
-/* How much is read at once of a link that is to end: 1 MiB. */
-enum { READS_AT_ONCE = 256 };
 
 void mx_link_init(struct mx_link *link, const struct mx_link_ops *ops,
                   void *opaque, const char *name)
@@ -26,7 +23,7 @@ void mx_link_init(struct mx_link *link, const struct mx_link_ops *ops,
     link->name = name;
 }
 
-static const char *which_name(enum mx_which which)
+const char *mx_link_which(enum mx_which which)
 {
     return which == MX_MEM ? "memory link" : "interrupt link";
 }
@@ -57,7 +54,7 @@ void mx_link_peer_left(struct mx_link *link)
     }
 }
 
-static void violation(struct mx_link *link, enum mx_which which,
+void mx_link_report(struct mx_link *link, enum mx_which which,
                       const char *reason, const uint8_t *header, size_t count)
 {
     char hex[2 * MX_HEADER_SIZE + 1] = "";
@@ -67,16 +64,16 @@ static void violation(struct mx_link *link, enum mx_which which,
         snprintf(hex + 2 * i, 3, "%02x", header[i]);
     }
     mx_link_fail(link, -ECONNRESET, true, "protocol violation on the %s: %s "
-                 "(header %s)", which_name(which), reason, hex);
+                 "(header %s)", mx_link_which(which), reason, hex);
 }
 
-static void violation_in(struct mx_link *link, enum mx_which which,
+void mx_link_violation(struct mx_link *link, enum mx_which which,
                          const char *reason, const struct mx_message *message)
 {
     uint8_t bytes[MX_MESSAGE_MAX];
 
     mx_wire_encode(message, bytes);
-    violation(link, which, reason, bytes, MX_HEADER_SIZE);
+    mx_link_report(link, which, reason, bytes, MX_HEADER_SIZE);
 }
 
 /* --- sending ------------------------------------------------------------ */
@@ -101,7 +98,7 @@ static void flush(struct mx_link *link, enum mx_which which)
         mx_link_peer_left(link);
     } else if (ret < 0) {
         mx_link_fail(link, -ECONNRESET, false, "cannot send on the %s: %s",
-                     which_name(which), strerror(-ret));
+                     mx_link_which(which), strerror(-ret));
     }
     if (which == MX_MEM) {
         note_sent_responses(link);
@@ -117,17 +114,21 @@ static void note_pending(struct mx_link *link, enum mx_which which,
     }
 }
 
-/* Queue and send as far as it goes.  @fd is the link's in any case. */
-static void put(struct mx_link *link, enum mx_which which,
-                const struct mx_message *message, int fd, uint64_t *end)
+/*
+ * Queue and send as far as it goes.  @fd is the link's in any case.  The
+ * @bytes of a block stay where they are until they are sent, or kept.
+ */
+static void put_block(struct mx_link *link, enum mx_which which,
+                      const struct mx_message *message, const uint8_t *bytes,
+                      int fd, uint64_t *end)
 {
     bool pending = mx_conn_pending(&link->conn[which]);
-    int ret = mx_conn_put(&link->conn[which], message, fd, end);
+    int ret = mx_conn_put_block(&link->conn[which], message, fd, bytes, end);
 
     if (ret < 0) {
         mx_os_close(fd);
         mx_link_fail(link, -ECONNRESET, false, "no room to send on the %s",
-                     which_name(which));
+                     mx_link_which(which));
         return;
     }
     link->ops->trace(link->opaque, which, true, message);
@@ -135,15 +136,47 @@ static void put(struct mx_link *link, enum mx_which which,
     note_pending(link, which, pending);
 }
 
+static void put(struct mx_link *link, enum mx_which which,
+                const struct mx_message *message, int fd, uint64_t *end)
+{
+    put_block(link, which, message, NULL, fd, end);
+}
+
+/* What is not sent yet goes on from a copy: the bytes are used otherwise. */
+static void keep_block(struct mx_link *link, const uint8_t *bytes, size_t size)
+{
+    if (bytes && MX_RULE(KEEP_BLOCK) &&
+        mx_conn_keep_block(&link->conn[MX_MEM], bytes, size) < 0) {
+        mx_conn_drop_blocks(&link->conn[MX_MEM]);
+        mx_link_fail(link, -ECONNRESET, false, "no memory to send a block");
+    }
+}
+
+void mx_link_write(struct mx_link *link, enum mx_which which)
+{
+    if (link->up && !link->end.set) {
+        bool pending = mx_conn_pending(&link->conn[which]);
+
+        flush(link, which);
+        note_pending(link, which, pending);
+    }
+}
+
+bool mx_link_wants_write(const struct mx_link *link, enum mx_which which)
+{
+    return mx_conn_pending(&link->conn[which]);
+}
+
 static void respond(struct mx_link *link, unsigned class,
-                    struct mx_message *response, int fd)
+                    struct mx_message *response, const uint8_t *read, int fd)
 {
     mx_session_responded(&link->session, class, response);
     link->response_end[class] = UINT64_MAX;
-    put(link, MX_MEM, response, fd, &link->response_end[class]);
+    put_block(link, MX_MEM, response, read, fd, &link->response_end[class]);
+    keep_block(link, read, MX_BLOCK_MAX);
 }
 
-static void say_hello(struct mx_link *link)
+void mx_link_say_hello(struct mx_link *link)
 {
     struct mx_message hello;
     uint64_t end;
@@ -162,7 +195,7 @@ void mx_link_open(struct mx_link *link, enum mx_which which, int fd)
     mx_conn_open(&link->conn[which], fd);
 }
 
-static void check_settled(struct mx_link *link, enum mx_phase before)
+void mx_link_check_settled(struct mx_link *link, enum mx_phase before)
 {
     if (link->session.phase == MX_PHASE_SETTLED &&
         before != MX_PHASE_SETTLED) {
@@ -178,12 +211,12 @@ void mx_link_start(struct mx_link *link,
     link->up = true;
     mx_session_start(&link->session, config, mx_os_random(), now);
     if (mx_session_says_hello(&link->session)) {
-        say_hello(link);
+        mx_link_say_hello(link);
     }
-    check_settled(link, MX_PHASE_DOWN);
+    mx_link_check_settled(link, MX_PHASE_DOWN);
 }
 
-static void complete(struct mx_request *request, bool answered, int result,
+void mx_link_complete(struct mx_request *request, bool answered, int result,
                      uint64_t value)
 {
     request->answered = answered;
@@ -207,12 +240,12 @@ static void complete_all(struct mx_link *link, int error)
     struct mx_request *request;
 
     if (link->sent) {
-        complete(link->sent, false, error, 0);
+        mx_link_complete(link->sent, false, error, 0);
         link->sent = NULL;
     }
     while ((request = TAILQ_FIRST(&link->waiting))) {
         TAILQ_REMOVE(&link->waiting, request, entry);
-        complete(request, false, error, 0);
+        mx_link_complete(request, false, error, 0);
     }
 }
 
@@ -245,7 +278,10 @@ static void tear_down(struct mx_link *link)
     }
     mx_conn_close(&link->conn[MX_MEM]);
     mx_conn_close(&link->conn[MX_INTR_LINK]);
+    mx_link_give_back(link, link->write_block);
+    link->write_block = NULL;
     link->up = false;
+    link->parked = false;
     mx_session_stop(&link->session);
     drop_invalidations(link);
     complete_all(link, link->end.error);
@@ -253,208 +289,6 @@ static void tear_down(struct mx_link *link)
     link->ops->polls_changed(link->opaque);
     link->ops->news(link->opaque);
     link->ops->down(link->opaque, was_violation);
-}
-
-/* --- receiving ---------------------------------------------------------- */
-
-/* Section 4: what a lying range is, and what is only of no use. */
-static bool share_is_sound(const struct mx_wire_share *share, uint64_t address)
-{
-    return share->size == 0 ||
-           (!mx_range_overflows(share->start, share->size) &&
-            mx_range_within(address, 1, share->start, share->size));
-}
-
-static void take_share(struct mx_link *link, const struct mx_message *request,
-                       const struct mx_message *response, int fd)
-{
-    if (response->result != 0 || !link->sent || link->end.set) {
-        mx_os_close(fd);        /* closed unused (section 7) */
-    } else if (!share_is_sound(&response->share, request->offset)) {
-        mx_os_close(fd);
-        violation_in(link, MX_MEM, "a share that does not contain the access",
-                     response);
-    } else {
-        link->ops->share(link->opaque, &response->share, fd);
-    }
-}
-
-/* A response has come to the request that the session still remembers. */
-static void take_response(struct mx_link *link,
-                          const struct mx_message *response, int fd)
-{
-    unsigned class = mx_wire_class(response->type);
-    const struct mx_message *request = &link->session.out[class].request;
-
-    link->ops->news(link->opaque);
-    if (class != MX_CLASS_ACCESS) {
-        return;
-    }
-    if (fd >= 0) {
-        take_share(link, request, response, fd);
-    }
-    if (link->sent && (!link->end.set || link->end.drain)) {
-        complete(link->sent, true, (int)(response->result & INT32_MAX),
-                 mx_value_of_size(response->value, request->size));
-        if (response->result & ~(uint32_t)INT32_MAX) {
-            link->sent->result |= 1;    /* any value but 0 is a failure */
-        }
-        link->sent = NULL;
-    }
-}
-
-static void act(struct mx_link *link, enum mx_outcome outcome,
-                const struct mx_message *message, enum mx_which which)
-{
-    switch (outcome) {
-    case MX_REPLY:
-        say_hello(link);
-        break;
-    case MX_REPLY_AND_CLOSE:
-        say_hello(link);
-        mx_link_fail(link, -ECONNRESET, false, "%s", link->session.reason);
-        break;
-    case MX_CLOSE:
-        mx_link_fail(link, message ? -ECONNRESET : -ETIMEDOUT, false, "%s",
-                     link->session.reason);
-        break;
-    case MX_VIOLATE:
-        if (message) {
-            violation_in(link, which, link->session.reason, message);
-        } else {
-            mx_link_fail(link, -ECONNRESET, true, "protocol violation: %s",
-                         link->session.reason);
-        }
-        break;
-    case MX_GO_ON:
-    case MX_COMPLETE:
-        break;
-    }
-}
-
-static void take_memory_message(struct mx_link *link,
-                                const struct mx_message *message, int fd,
-                                int64_t now)
-{
-    enum mx_outcome outcome = mx_session_receive(&link->session, message, now);
-
-    if (outcome == MX_COMPLETE) {
-        take_response(link, message, fd);
-        return;
-    }
-    mx_os_close(fd);
-    act(link, outcome, message, MX_MEM);
-}
-
-static void take_interrupt_message(struct mx_link *link,
-                                   const struct mx_message *message, int fd)
-{
-    enum mx_outcome outcome = mx_session_receive_intr(&link->session, message);
-
-    mx_os_close(fd);
-    act(link, outcome, message, MX_INTR_LINK);
-    if (outcome == MX_GO_ON && message->type == MX_INTR) {
-        link->ops->interrupt(link->opaque, message->offset, message->u.data);
-    }
-}
-
-/* Take every whole message that is there; none after a violation. */
-static void parse(struct mx_link *link, enum mx_which which, int64_t now)
-{
-    struct mx_conn *conn = &link->conn[which];
-    struct mx_message message;
-    const char *reason;
-    const uint8_t *header;
-    enum mx_phase before;
-    size_t count;
-    int fd;
-
-    while (!link->end.set || link->end.drain) {
-        switch (mx_conn_next(conn, &message, &fd, &reason)) {
-        case MX_CONN_NONE:
-            return;
-        case MX_CONN_VIOLATION:
-            header = mx_conn_header(conn, &count);
-            violation(link, which, reason, header, count);
-            return;
-        case MX_CONN_MESSAGE:
-            break;
-        }
-        link->ops->trace(link->opaque, which, false, &message);
-        before = link->session.phase;
-        if (which == MX_MEM) {
-            take_memory_message(link, &message, fd, now);
-        } else {
-            take_interrupt_message(link, &message, fd);
-        }
-        check_settled(link, before);
-    }
-}
-
-/* Receive once and take what came.  Returns false if there is no more. */
-static bool receive(struct mx_link *link, enum mx_which which, int64_t now)
-{
-    int ret = mx_conn_fill(&link->conn[which]);
-    const uint8_t *header;
-    size_t count;
-
-    if (ret == -EAGAIN) {
-        return false;
-    }
-    if (ret == -E2BIG) {
-        header = mx_conn_header(&link->conn[which], &count);
-        violation(link, which, "more descriptors than a message can have",
-                  header, count);
-        return false;
-    }
-    if (ret == -ENODATA || ret == -ECONNRESET) {
-        mx_link_peer_left(link);
-        return false;
-    }
-    if (ret < 0) {
-        mx_link_fail(link, -ECONNRESET, false, "cannot receive on the %s: %s",
-                     which_name(which), strerror(-ret));
-        return false;
-    }
-    parse(link, which, now);
-    return true;
-}
-
-void mx_link_read(struct mx_link *link, enum mx_which which, int64_t now)
-{
-    if (link->up && !link->end.set) {
-        receive(link, which, now);
-    }
-}
-
-void mx_link_write(struct mx_link *link, enum mx_which which)
-{
-    if (link->up && !link->end.set) {
-        bool pending = mx_conn_pending(&link->conn[which]);
-
-        flush(link, which);
-        note_pending(link, which, pending);
-    }
-}
-
-bool mx_link_wants_write(const struct mx_link *link, enum mx_which which)
-{
-    return mx_conn_pending(&link->conn[which]);
-}
-
-/* Take what lies in the sockets, up to a limit. */
-static void take_what_came(struct mx_link *link, int64_t now)
-{
-    unsigned which, reads;
-
-    for (which = 0; which < MX_LINKS; which++) {
-        for (reads = 0; reads < READS_AT_ONCE; reads++) {
-            if ((link->end.set && !link->end.drain) ||
-                !receive(link, (enum mx_which)which, now)) {
-                break;
-            }
-        }
-    }
 }
 
 /* --- what is to be done ------------------------------------------------- */
@@ -475,6 +309,9 @@ static bool check_waiting(struct mx_link *link, int64_t now)
     if (link->session.phase == MX_PHASE_AWAIT_RET) {
         mx_link_fail(link, -ETIMEDOUT, false, "HELLO was not answered in "
                      "time: the peer may speak only base, try hello=off");
+    } else if (link->session.awaits_offers) {
+        mx_link_fail(link, -ETIMEDOUT, false, "the peer's offers did not end "
+                     "in time");
     } else {
         mx_link_fail(link, -ETIMEDOUT, false, "an access waited in vain for "
                      "its turn");
@@ -508,12 +345,13 @@ static void tick(struct mx_link *link, int64_t now)
     if (now < mx_link_deadline(link)) {
         return;
     }
-    take_what_came(link, now);
+    mx_link_take(link, now);
     before = link->session.phase;
     if (!link->end.set && !check_waiting(link, now)) {
-        act(link, mx_session_tick(&link->session, has_waiting(link), now),
+        mx_link_act(link,
+                    mx_session_tick(&link->session, has_waiting(link), now),
             NULL, MX_MEM);
-        check_settled(link, before);
+        mx_link_check_settled(link, before);
     }
 }
 
@@ -530,7 +368,7 @@ static bool service_invalidation(struct mx_link *link)
     mx_session_serve(&link->session, MX_CLASS_INVALIDATE, &request);
     memset(&response, 0, sizeof(response));
     if (!MX_RULE(OVERLAY_FIRST)) {
-        respond(link, MX_CLASS_INVALIDATE, &response, -1);
+        respond(link, MX_CLASS_INVALIDATE, &response, NULL, -1);
     }
     ret = link->ops->invalidate(link->opaque, request.offset, request.value);
     if (ret < 0) {
@@ -539,7 +377,7 @@ static bool service_invalidation(struct mx_link *link)
         return true;
     }
     if (MX_RULE(OVERLAY_FIRST)) {
-        respond(link, MX_CLASS_INVALIDATE, &response, -1);
+        respond(link, MX_CLASS_INVALIDATE, &response, NULL, -1);
     }
     return true;
 }
@@ -556,12 +394,12 @@ bool mx_link_step(struct mx_link *link, int64_t now)
         if (link->end.drain) {
             /* An interrupt that was sent last is not lost although the end of
              * the other link was seen first. */
-            take_what_came(link, now);
+            mx_link_take(link, now);
         }
         tear_down(link);
         return true;
     }
-    return service_invalidation(link);
+    return service_invalidation(link) || mx_link_unpark(link, now);
 }
 
 static bool send_invalidation(struct mx_link *link)
@@ -584,10 +422,21 @@ static bool send_invalidation(struct mx_link *link)
     return true;
 }
 
-static bool send_access(struct mx_link *link)
+/* While something is about to be mapped only callbacks' accesses are sent. */
+static struct mx_request *next_access(const struct mx_link *link)
 {
     struct mx_request *next = TAILQ_FIRST(&link->waiting);
-    uint64_t end;
+
+    while (next && link->holds > 0 && !next->nested &&
+           MX_RULE(HOLD_UNTIL_MAPPED)) {
+        next = TAILQ_NEXT(next, entry);
+    }
+    return next;
+}
+
+static bool send_access(struct mx_link *link)
+{
+    struct mx_request *next = next_access(link);
 
     if (!next || !mx_session_may_send(&link->session, MX_CLASS_ACCESS)) {
         return false;
@@ -595,7 +444,9 @@ static bool send_access(struct mx_link *link)
     TAILQ_REMOVE(&link->waiting, next, entry);
     link->sent = next;
     mx_session_send(&link->session, &next->message, next->deadline);
-    put(link, MX_MEM, &next->message, -1, &end);
+    link->access_end = UINT64_MAX;
+    put_block(link, MX_MEM, &next->message, next->buffer, -1,
+              &link->access_end);
     return true;
 }
 
@@ -614,20 +465,67 @@ int mx_link_access_number(const struct mx_link *link)
     return link->session.in[MX_CLASS_ACCESS].request.priority;
 }
 
-void mx_link_begin_access(struct mx_link *link, struct mx_message *request)
+void mx_link_begin_access(struct mx_link *link, struct mx_message *request,
+                          uint8_t **written)
 {
     mx_session_serve(&link->session, MX_CLASS_ACCESS, request);
+    *written = NULL;
+    if (request->type == MX_WRITE_BLOCK) {
+        *written = link->write_block;
+        link->write_block = NULL;
+    }
+}
+
+void mx_link_give_back(struct mx_link *link, uint8_t *written)
+{
+    if (written) {
+        link->ops->give_buffer(link->opaque, written);
+    }
 }
 
 void mx_link_end_access(struct mx_link *link, struct mx_message *response,
-                        int fd)
+                        const uint8_t *read, int fd)
 {
-    respond(link, MX_CLASS_ACCESS, response, fd);
+    respond(link, MX_CLASS_ACCESS, response, read, fd);
+}
+
+bool mx_link_may_offer(const struct mx_link *link)
+{
+    return link->up && !link->end.set && !mx_link_invalidating(link) &&
+           !mx_conn_pending(&link->conn[MX_MEM]) &&
+           mx_session_may_offer(&link->session);
+}
+
+void mx_link_offer(struct mx_link *link, const struct mx_wire_share *share,
+                   int fd)
+{
+    struct mx_message offer;
+    uint64_t end;
+
+    memset(&offer, 0, sizeof(offer));
+    offer.type = MX_OFFER;
+    if (share) {
+        offer.share = *share;
+    }
+    put(link, MX_MEM, &offer, fd, &end);
 }
 
 void mx_link_submit(struct mx_link *link, struct mx_request *request)
 {
     TAILQ_INSERT_TAIL(&link->waiting, request, entry);
+}
+
+/* Its block is neither sent from there nor received there any more. */
+static void leave_buffer(struct mx_link *link, struct mx_request *request)
+{
+    struct mx_conn *conn = &link->conn[MX_MEM];
+
+    if (request->message.type == MX_WRITE_BLOCK) {
+        keep_block(link, request->buffer, request->message.size);
+    } else if (mx_conn_receives(conn, MX_READ_BLOCK_RET) &&
+               MX_RULE(LEAVE_BUFFER)) {
+        mx_conn_place_block(conn, NULL);
+    }
 }
 
 void mx_link_abandon(struct mx_link *link, struct mx_request *request)
@@ -636,6 +534,7 @@ void mx_link_abandon(struct mx_link *link, struct mx_request *request)
         return;
     }
     if (link->sent == request) {
+        leave_buffer(link, request);
         link->sent = NULL;
     } else {
         TAILQ_REMOVE(&link->waiting, request, entry);

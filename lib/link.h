@@ -24,12 +24,15 @@ enum mx_which { MX_MEM, MX_INTR_LINK, MX_LINKS };
 /* A local access; it belongs to the one who waits for it. */
 struct mx_request {
     TAILQ_ENTRY(mx_request) entry;
-    struct mx_message message;  /* READ or WRITE */
+    struct mx_message message;  /* READ, WRITE, or of a block */
+    uint8_t *buffer;            /* of a block */
+    bool nested;                /* made within a callback: nothing holds it */
     int64_t deadline;
     bool answered;              /* by a response; else the links ended */
     bool done;
     int result;                 /* result bits, or -errno */
     uint64_t value;
+    size_t performed;           /* of a block: bytes */
 };
 
 /* A REG_INV that waits to be sent. */
@@ -45,7 +48,14 @@ struct mx_link_ops {
     /* A successful response to @request carried a share that is no violation;
      * @fd becomes the callee's. */
     void (*share)(void *opaque, const struct mx_wire_share *share, int fd);
+    /* OFFER: the same, asked for by nobody. */
+    void (*offer)(void *opaque, const struct mx_wire_share *share, int fd);
     void (*interrupt)(void *opaque, uint64_t type, const uint8_t *data);
+    /* Is an interrupt to be taken now, or later? */
+    bool (*has_room)(void *opaque);
+    /* Room for a block, and its return; NULL: there is no memory. */
+    uint8_t *(*take_buffer)(void *opaque);
+    void (*give_buffer)(void *opaque, uint8_t *buffer);
     void (*settled)(void *opaque);      /* hello is */
     void (*down)(void *opaque, bool violation);
     void (*trace)(void *opaque, enum mx_which which, bool sent,
@@ -58,6 +68,7 @@ struct mx_link {
     struct mx_conn conn[MX_LINKS];
     struct mx_session session;
     bool up;                    /* both are open */
+    bool parked;                /* interrupts have come and wait for room */
     const struct mx_link_ops *ops;
     void *opaque;
     const char *name;           /* of the device, for the log */
@@ -66,7 +77,11 @@ struct mx_link {
     struct mx_request *sent;    /* the one outstanding; NULL if none, or if
                                  * nobody waits for it any more */
     TAILQ_HEAD(, mx_invalidation) invalidations;
+    unsigned holds;             /* what was offered and is not yet mapped: no
+                                 * access is sent meanwhile */
+    uint64_t access_end;        /* of the one outstanding, in the stream */
     uint64_t response_end[MX_CLASSES];
+    uint8_t *write_block;       /* what the peer writes, NULL: nothing yet */
     char last_reason[240];      /* why they ended the last time */
     int lost_invalidation;      /* this side ended the links for this error
                                  * before one was acknowledged */
@@ -120,12 +135,25 @@ bool mx_link_send_next(struct mx_link *link);
  * priority, or -1.
  */
 int mx_link_access_number(const struct mx_link *link);
-void mx_link_begin_access(struct mx_link *link, struct mx_message *request);
 
-/* Its answer, with what @response says of result, value and share.  @fd is the
- * link's. */
+/* It begins.  *@written: the block of a WRITE_BLOCK, the caller's until it is
+ * given back. */
+void mx_link_begin_access(struct mx_link *link, struct mx_message *request,
+                          uint8_t **written);
+void mx_link_give_back(struct mx_link *link, uint8_t *written);
+
+/*
+ * Its answer, with what @response says of result, value, size and share, and
+ * what was read of a block, which is the caller's again.  @fd is the link's.
+ */
 void mx_link_end_access(struct mx_link *link, struct mx_message *response,
-                        int fd);
+                        const uint8_t *read, int fd);
+
+/* May a share be offered now?  Offer it (@fd is the link's), or say that there
+ * is no other (@share NULL). */
+bool mx_link_may_offer(const struct mx_link *link);
+void mx_link_offer(struct mx_link *link, const struct mx_wire_share *share,
+                   int fd);
 
 /* Queue an access; ->done tells when it is over. */
 void mx_link_submit(struct mx_link *link, struct mx_request *request);

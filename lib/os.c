@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,10 +81,11 @@ union control {
     char bytes[CMSG_SPACE(sizeof(int) * MX_OS_FDS)];
 };
 
-ssize_t mx_os_send(int fd, const void *bytes, size_t count, int passed)
+ssize_t mx_os_send(int fd, const struct iovec *parts, size_t count,
+                   int passed)
 {
-    struct iovec part = { .iov_base = (void *)bytes, .iov_len = count };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+    struct msghdr message = { .msg_iov = (struct iovec *)parts,
+                              .msg_iovlen = count };
     union control control;
     struct cmsghdr *head;
     ssize_t sent;
@@ -128,14 +130,13 @@ static void take_descriptors(const struct cmsghdr *head,
     }
 }
 
-ssize_t mx_os_receive(int fd, void *bytes, size_t count,
+ssize_t mx_os_receive(int fd, const struct iovec *parts, size_t count,
                       struct mx_received_fds *fds)
 {
-    struct iovec part = { .iov_base = bytes, .iov_len = count };
     union control control;
     struct msghdr message = {
-        .msg_iov = &part,
-        .msg_iovlen = 1,
+        .msg_iov = (struct iovec *)parts,
+        .msg_iovlen = count,
         .msg_control = control.bytes,
         .msg_controllen = sizeof(control.bytes),
     };
@@ -475,6 +476,20 @@ int mx_os_overlay(void *host, uint64_t size, bool readonly)
 size_t mx_os_page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+unsigned mx_os_processors(void)
+{
+    cpu_set_t processors;
+
+    /* it fails where there are more than the set has room for */
+    return sched_getaffinity(0, sizeof(processors), &processors) < 0 ?
+           CPU_SETSIZE : (unsigned)CPU_COUNT(&processors);
+}
+
+void mx_os_yield(void)
+{
+    sched_yield();
 }
 
 uint64_t mx_os_random(void)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #define MX_FOREVER INT64_MAX
 
@@ -27,10 +28,11 @@ int mx_os_duplicate(int fd);
 int mx_os_set_nonblocking(int fd);
 
 /*
- * Send from @bytes without blocking, with descriptor @passed unless it is -1.
- * Returns the number of bytes sent, -EAGAIN if none could be.
+ * Send @count @parts without blocking, with descriptor @passed unless it is
+ * -1.  Returns the number of bytes sent, -EAGAIN if none could be.
  */
-ssize_t mx_os_send(int fd, const void *bytes, size_t count, int passed);
+ssize_t mx_os_send(int fd, const struct iovec *parts, size_t count,
+                   int passed);
 
 /* What one receive brought besides bytes. */
 enum { MX_OS_FDS = 4 };
@@ -42,10 +44,11 @@ struct mx_received_fds {
 };
 
 /*
- * Receive without blocking.  Returns the number of bytes, 0 at the end of the
- * stream, -EAGAIN if there is nothing.  Descriptors are the caller's.
+ * Receive into @count @parts without blocking.  Returns the number of bytes, 0
+ * at the end of the stream, -EAGAIN if there is nothing.  Descriptors are the
+ * caller's.
  */
-ssize_t mx_os_receive(int fd, void *bytes, size_t count,
+ssize_t mx_os_receive(int fd, const struct iovec *parts, size_t count,
                       struct mx_received_fds *fds);
 
 /*
@@ -114,6 +117,12 @@ void mx_os_unmap(void *host, uint64_t size);
 int mx_os_overlay(void *host, uint64_t size, bool readonly);
 
 size_t mx_os_page_size(void);
+
+/* How many processors this thread may run on. */
+unsigned mx_os_processors(void);
+
+/* Let another thread run. */
+void mx_os_yield(void);
 
 /* Random, never 0. */
 uint64_t mx_os_random(void);

@@ -55,11 +55,16 @@ bool mx_regs_valid(uint64_t offset, unsigned bytes)
            offset <= MX_REGS_SIZE - bytes;
 }
 
+bool mx_regs_full(const struct mx_regs *regs)
+{
+    return regs->count == MX_QUEUE_SIZE;
+}
+
 bool mx_regs_push(struct mx_regs *regs, uint64_t type, const uint8_t *data)
 {
     struct mx_interrupt *last;
 
-    if (regs->count == MX_QUEUE_SIZE) {
+    if (mx_regs_full(regs)) {
         return false;
     }
     last = &regs->queue[(regs->first + regs->count) % MX_QUEUE_SIZE];

@@ -60,6 +60,9 @@ uint64_t mx_regs_read(struct mx_regs *regs, uint64_t offset, unsigned bytes);
 enum mx_regs_action mx_regs_write(struct mx_regs *regs, uint64_t offset,
                                   unsigned bytes, uint64_t value);
 
+/* Is there no room for another interrupt? */
+bool mx_regs_full(const struct mx_regs *regs);
+
 /* An interrupt came from the peer.  Returns false if it met a full queue. */
 bool mx_regs_push(struct mx_regs *regs, uint64_t type, const uint8_t *data);
 

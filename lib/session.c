@@ -57,6 +57,7 @@ static void fill_hello(struct mx_session *session, uint64_t pair_id)
     hello->magic = MX_HELLO_MAGIC;
     hello->version_low = MX_HELLO_VERSION;
     hello->version_high = MX_HELLO_VERSION;
+    hello->features = config->features;
     hello->subpriority = config->wish;
     hello->page_size = config->page_size;
     hello->span_start = config->span_start;
@@ -68,6 +69,7 @@ static void fill_hello(struct mx_session *session, uint64_t pair_id)
 static void settle(struct mx_session *session, uint8_t subpriority, bool hello)
 {
     session->phase = MX_PHASE_SETTLED;
+    session->awaits_offers = session->features & MX_FEATURE_PUSH;
     session->subpriority = MX_RULE(SUBPRIORITIES_DIFFER) ? subpriority : 0;
     session->said_hello = hello;
 }
@@ -118,6 +120,8 @@ void mx_session_stop(struct mx_session *session)
     memset(&session->peer, 0, sizeof(session->peer));
     session->since_count = 0;
     session->said_hello = false;
+    session->features = 0;
+    session->awaits_offers = false;
 }
 
 void mx_session_hello(const struct mx_session *session,
@@ -160,7 +164,7 @@ static enum mx_outcome answer_hello(struct mx_session *session)
     const struct mx_wire_hello *peer = &session->peer;
 
     answer->pair_id = peer->pair_id;
-    answer->features = 0;       /* base and hello only: nothing to accept */
+    answer->features = 0;
     if (peer->version_low > MX_HELLO_VERSION ||
         peer->version_high < MX_HELLO_VERSION) {
         answer->version_low = answer->version_high = 0;
@@ -172,6 +176,8 @@ static enum mx_outcome answer_hello(struct mx_session *session)
     if (answer->subpriority == MX_SUBPRIORITY_NONE) {
         return no_common_subpriority(session, MX_REPLY_AND_CLOSE);
     }
+    answer->features = peer->features & session->config.features;
+    session->features = answer->features;
     settle(session, answer->subpriority, true);
     return MX_REPLY;
 }
@@ -260,6 +266,7 @@ static enum mx_outcome receive_hello_ret(struct mx_session *session,
     if (answer->subpriority == MX_SUBPRIORITY_NONE) {
         return no_common_subpriority(session, MX_CLOSE);
     }
+    session->features = answer->features;
     settle(session, (uint8_t)(1 - answer->subpriority), true);
     return MX_GO_ON;
 }
@@ -326,6 +333,13 @@ static enum mx_outcome settle_by_request(struct mx_session *session)
     return base_or_close(session);
 }
 
+static enum mx_outcome without_feature(struct mx_session *session,
+                                       const struct mx_message *message)
+{
+    return fail(session, MX_VIOLATE, "%s, a feature that was not agreed on",
+                mx_wire_name(message->type));
+}
+
 static enum mx_outcome receive_request(struct mx_session *session,
                                        const struct mx_message *message)
 {
@@ -338,6 +352,10 @@ static enum mx_outcome receive_request(struct mx_session *session,
         if (outcome != MX_GO_ON) {
             return outcome;
         }
+    }
+    if (mx_wire_is_block(message->type) &&
+        !mx_session_has(session, MX_FEATURE_BLOCK)) {
+        return without_feature(session, message);
     }
     if (message->priority == number(class, session->subpriority)) {
         return fail(session, MX_VIOLATE, "a request with our own "
@@ -357,7 +375,23 @@ static enum mx_outcome receive_request(struct mx_session *session,
     }
     in->state = MX_IN_KEPT;
     in->request = *message;
+    if (class == MX_CLASS_INVALIDATE &&
+        mx_session_has(session, MX_FEATURE_PUSH) &&
+        MX_RULE(HOLD_FOR_OFFERS)) {
+        session->awaits_offers = true;  /* of what comes in its place */
+    }
     return MX_GO_ON;
+}
+
+/* All of a block was done, or less and a failure. */
+static bool length_fits(const struct mx_message *request,
+                        const struct mx_message *response)
+{
+    if (!mx_wire_is_block(response->type)) {
+        return true;
+    }
+    return response->result == 0 ? response->size == request->size :
+                                   response->size < request->size;
 }
 
 static enum mx_outcome receive_response(struct mx_session *session,
@@ -374,8 +408,33 @@ static enum mx_outcome receive_response(struct mx_session *session,
         return fail(session, MX_VIOLATE, "%s shows another priority than its "
                     "request", mx_wire_name(message->type));
     }
+    if (!length_fits(&out->request, message)) {
+        return fail(session, MX_VIOLATE, "%s of another length than its "
+                    "request and result", mx_wire_name(message->type));
+    }
     out->active = false;
     return MX_COMPLETE;
+}
+
+/* Section 9. */
+static enum mx_outcome receive_offer(struct mx_session *session,
+                                     const struct mx_message *message)
+{
+    if (!mx_session_has(session, MX_FEATURE_PUSH)) {
+        return without_feature(session, message);
+    }
+    if (session->in[MX_CLASS_INVALIDATE].state != MX_IN_NONE) {
+        return fail(session, MX_VIOLATE, "OFFER while a REG_INV is "
+                    "unanswered");
+    }
+    session->awaits_offers = message->share.kind != 0;
+    return MX_TAKE_OFFER;
+}
+
+bool mx_session_may_offer(const struct mx_session *session)
+{
+    return mx_session_has(session, MX_FEATURE_PUSH) &&
+           !session->out[MX_CLASS_INVALIDATE].active;
 }
 
 enum mx_outcome mx_session_receive(struct mx_session *session,
@@ -396,6 +455,9 @@ enum mx_outcome mx_session_receive(struct mx_session *session,
     }
     if (mx_wire_is_response(message->type)) {
         return receive_response(session, message);
+    }
+    if (message->type == MX_OFFER) {
+        return receive_offer(session, message);
     }
     return fail(session, MX_VIOLATE, "%s on the memory link",
                 mx_wire_name(message->type));
@@ -479,7 +541,8 @@ void mx_session_response_sent(struct mx_session *session, unsigned class)
 
 bool mx_session_may_send(const struct mx_session *session, unsigned class)
 {
-    return session->phase == MX_PHASE_SETTLED && !session->out[class].active;
+    return session->phase == MX_PHASE_SETTLED && !session->out[class].active &&
+           (class != MX_CLASS_ACCESS || !session->awaits_offers);
 }
 
 void mx_session_send(struct mx_session *session, struct mx_message *request,

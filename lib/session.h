@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The rules of the link to one peer, pure: hello (protocol section 6),
- * arbitration and kept requests (section 3), deadlines as data (section 7).
+ * arbitration and kept requests (section 3), deadlines as data (section 7),
+ * blocks and offers (sections 8 and 9).
  *
  * It takes events (a message that came, a request that is to be sent, time)
  * and answers with what is to be done.  It does no I/O, knows no clock, calls
@@ -25,6 +26,7 @@ struct mx_session_config {
     uint32_t page_size;
     uint64_t span_start, span_size;
     const char *name;
+    uint64_t features;          /* offered, or accepted if offered */
     int64_t hello_wait;         /* ns */
     int64_t request_timeout;    /* ns */
 };
@@ -71,6 +73,8 @@ struct mx_session {
     bool heard;                 /* the memory link's first message came */
     bool ignores_hello;         /* settled as base before it came */
     uint8_t subpriority;        /* ours, once settled */
+    uint64_t features;          /* both sides have, once settled */
+    bool awaits_offers;         /* no access is sent before they end */
     int64_t started;            /* when both links were up */
     int64_t hello_came;
     enum mx_intr_first intr_first;
@@ -90,6 +94,7 @@ struct mx_session {
 enum mx_outcome {
     MX_GO_ON,                   /* look again what can be serviced and sent */
     MX_COMPLETE,                /* it answers out[class].request */
+    MX_TAKE_OFFER,              /* of a share, or the end of them */
     MX_REPLY,                   /* send the HELLO_RET of mx_session_hello() */
     MX_REPLY_AND_CLOSE,         /* the same, then close: ->reason */
     MX_CLOSE,                   /* close the links: ->reason */
@@ -161,6 +166,15 @@ void mx_session_send(struct mx_session *session, struct mx_message *request,
  */
 bool mx_session_invalidated(const struct mx_session *session, uint64_t start,
                             uint64_t size);
+
+/* May a share be offered: is every invalidation of ours acknowledged? */
+bool mx_session_may_offer(const struct mx_session *session);
+
+static inline bool mx_session_has(const struct mx_session *session,
+                                  uint64_t feature)
+{
+    return session->phase == MX_PHASE_SETTLED && session->features & feature;
+}
 
 /* What the peer announced that it exports; 0, 0 without hello. */
 void mx_session_peer_span(const struct mx_session *session, uint64_t *start,

@@ -2,52 +2,44 @@
 #include "space.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fault.h"
 #include "os.h"
 #include "wire.h"
 
 /* How much of a block is copied before others get the lock. */
 #define BLOCK_PIECE 0x10000
 
-enum kind {
-    RAM,
-    MMIO,
-    WINDOW                      /* of a memexpose device: nothing is there */
-};
+/* The index of the first range that ends behind @address. */
+size_t mx_space_index(const struct memexpose_space *space, uint64_t address)
+{
+    size_t low = 0, high = space->count;
 
-struct range {
-    uint64_t start;
-    uint64_t size;
-    enum kind kind;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct mx_space_range *range = &space->ranges[middle];
 
-    /* RAM */
-    bool readonly;
-    bool private;
-    int fd;
-    bool writable;              /* the descriptor was opened for writing */
-    uint8_t *host;
-    uint64_t host_size;         /* what was mapped: whole pages */
-    struct mx_fault *fault;     /* by which a SIGBUS handler finds it */
-    uint64_t offset;            /* of start in the object */
-    uint64_t device;            /* identity of the object */
-    uint64_t inode;
+        if (range->start + (range->size - 1) < address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
 
-    /* MMIO */
-    struct memexpose_mmio_ops ops;
-    void *opaque;
-};
+/* The range that holds @address, or NULL. */
+struct mx_space_range *mx_space_at(const struct memexpose_space *space,
+                                   uint64_t address)
+{
+    size_t i = mx_space_index(space, address);
 
-struct memexpose_space {
-    pthread_mutex_t lock;       /* of what follows; not held in callbacks */
-    struct mx_faults faults;
-    struct range *ranges;       /* ascending, without overlap */
-    size_t count;
-    size_t room;
-};
+    if (i == space->count || space->ranges[i].start > address) {
+        return NULL;
+    }
+    return &space->ranges[i];
+}
 
 struct memexpose_space *memexpose_space_create(void)
 {
@@ -66,9 +58,9 @@ struct memexpose_space *memexpose_space_create(void)
     return space;
 }
 
-static void release(struct range *range)
+static void release(struct mx_space_range *range)
 {
-    if (range->kind == RAM) {
+    if (range->kind == MX_SPACE_RAM) {
         mx_faults_remove(range->fault);
         mx_os_unmap(range->host, range->host_size);
         mx_os_close(range->fd);
@@ -91,49 +83,19 @@ void memexpose_space_destroy(struct memexpose_space *space)
     free(space);
 }
 
-/* The index of the first range that ends behind @address. */
-static size_t index_of(const struct memexpose_space *space, uint64_t address)
-{
-    size_t low = 0, high = space->count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const struct range *range = &space->ranges[middle];
-
-        if (range->start + (range->size - 1) < address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* The range that holds @address, or NULL. */
-static struct range *range_at(const struct memexpose_space *space,
-                              uint64_t address)
-{
-    size_t i = index_of(space, address);
-
-    if (i == space->count || space->ranges[i].start > address) {
-        return NULL;
-    }
-    return &space->ranges[i];
-}
-
 /* The range that was added at @start, or NULL. */
-static struct range *range_added(const struct memexpose_space *space,
+static struct mx_space_range *range_added(const struct memexpose_space *space,
                                  uint64_t start)
 {
-    struct range *range = range_at(space, start);
+    struct mx_space_range *range = mx_space_at(space, start);
 
     return range && range->start == start ? range : NULL;
 }
 
 static int insert_locked(struct memexpose_space *space,
-                         const struct range *range)
+                         const struct mx_space_range *range)
 {
-    size_t i = index_of(space, range->start);
+    size_t i = mx_space_index(space, range->start);
 
     if (i < space->count &&
         mx_ranges_intersect(range->start, range->size,
@@ -142,7 +104,8 @@ static int insert_locked(struct memexpose_space *space,
     }
     if (space->count == space->room) {
         size_t room = space->room ? 2 * space->room : 8;
-        struct range *ranges = realloc(space->ranges, room * sizeof(*ranges));
+        struct mx_space_range *ranges = realloc(space->ranges,
+                                                room * sizeof(*ranges));
 
         if (!ranges) {
             return -ENOMEM;
@@ -157,16 +120,16 @@ static int insert_locked(struct memexpose_space *space,
     return 0;
 }
 
-static int insert(struct memexpose_space *space, struct range *range)
+static int insert(struct memexpose_space *space, struct mx_space_range *range)
 {
     int ret = -ENOMEM;
 
     pthread_mutex_lock(&space->lock);
-    if (range->kind == RAM) {
+    if (range->kind == MX_SPACE_RAM) {
         range->fault = mx_faults_add(&space->faults, range->host,
                                      range->host_size);
     }
-    if (range->kind != RAM || range->fault) {
+    if (range->kind != MX_SPACE_RAM || range->fault) {
         ret = insert_locked(space, range);
     }
     if (ret < 0 && range->fault) {
@@ -202,7 +165,7 @@ static int new_object(uint64_t size, bool readonly)
 }
 
 /* Map what @range tells of its descriptor, and learn which object it is. */
-static int map_object(struct range *range)
+static int map_object(struct mx_space_range *range)
 {
     struct mx_object object;
     void *host;
@@ -240,7 +203,8 @@ static int map_object(struct range *range)
 }
 
 /* Map and insert; the descriptor is the caller's if it fails. */
-static int add_object(struct memexpose_space *space, struct range *range)
+static int add_object(struct memexpose_space *space,
+                      struct mx_space_range *range)
 {
     int ret = map_object(range);
 
@@ -257,10 +221,10 @@ int memexpose_space_add_ram(struct memexpose_space *space, uint64_t start,
                             uint64_t size, int fd, uint64_t offset,
                             unsigned flags)
 {
-    struct range range = {
+    struct mx_space_range range = {
         .start = start,
         .size = size,
-        .kind = RAM,
+        .kind = MX_SPACE_RAM,
         .readonly = flags & MEMEXPOSE_RAM_READONLY,
         .private = flags & MEMEXPOSE_RAM_PRIVATE,
         .fd = fd,
@@ -292,10 +256,10 @@ int memexpose_space_add_mmio(struct memexpose_space *space, uint64_t start,
                              const struct memexpose_mmio_ops *ops,
                              void *opaque)
 {
-    struct range range = {
+    struct mx_space_range range = {
         .start = start,
         .size = size,
-        .kind = MMIO,
+        .kind = MX_SPACE_MMIO,
         .opaque = opaque,
     };
 
@@ -309,10 +273,10 @@ int memexpose_space_add_mmio(struct memexpose_space *space, uint64_t start,
 int memexpose_space_add_window(struct memexpose_space *space, uint64_t start,
                                uint64_t size)
 {
-    struct range range = {
+    struct mx_space_range range = {
         .start = start,
         .size = size,
-        .kind = WINDOW,
+        .kind = MX_SPACE_WINDOW,
     };
 
     return impossible(start, size) ? -EINVAL : insert(space, &range);
@@ -320,7 +284,7 @@ int memexpose_space_add_window(struct memexpose_space *space, uint64_t start,
 
 int memexpose_space_remove(struct memexpose_space *space, uint64_t start)
 {
-    struct range *range, removed;
+    struct mx_space_range *range, removed;
 
     pthread_mutex_lock(&space->lock);
     range = range_added(space, start);
@@ -338,10 +302,10 @@ int memexpose_space_remove(struct memexpose_space *space, uint64_t start)
     return 0;
 }
 
-bool mx_space_range(struct memexpose_space *space, uint64_t start,
+bool mx_space_added(struct memexpose_space *space, uint64_t start,
                     uint64_t *size)
 {
-    struct range *range;
+    struct mx_space_range *range;
 
     pthread_mutex_lock(&space->lock);
     range = range_added(space, start);
@@ -369,7 +333,7 @@ static void advance(struct access *access, size_t count)
 
 /* How many of the bytes of an access lie in @range, which has the first. */
 static size_t bytes_within(const struct access *access,
-                           const struct range *range)
+                           const struct mx_space_range *range)
 {
     uint64_t left = range->size - (access->address - range->start);
 
@@ -377,12 +341,12 @@ static size_t bytes_within(const struct access *access,
 }
 
 /* What is to be said before anything is done (sections 2 to 4). */
-static int permission(const struct range *range, bool write)
+static int permission(const struct mx_space_range *range, bool write)
 {
-    if (!range || range->kind == WINDOW) {
+    if (!range || range->kind == MX_SPACE_WINDOW) {
         return MEMEXPOSE_RESULT_DECODE;
     }
-    if (range->kind == MMIO) {
+    if (range->kind == MX_SPACE_MMIO) {
         return (write ? !range->ops.write : !range->ops.read) ?
                MEMEXPOSE_RESULT_DENIED : MEMEXPOSE_RESULT_OK;
     }
@@ -399,7 +363,8 @@ static int check(const struct memexpose_space *space, struct access access)
     int result = MEMEXPOSE_RESULT_OK;
 
     while (access.count) {
-        const struct range *range = range_at(space, access.address);
+        const struct mx_space_range *range =
+            mx_space_at(space, access.address);
         int said = permission(range, access.write);
 
         if (said == MEMEXPOSE_RESULT_DENIED) {
@@ -446,7 +411,8 @@ static void transfer(uint8_t *host, uint8_t *bytes, size_t count, bool write)
     }
 }
 
-static void access_ram(const struct range *range, struct access *access,
+static void access_ram(const struct mx_space_range *range,
+                       struct access *access,
                        size_t count)
 {
     uint8_t *host = range->host + (access->address - range->start);
@@ -459,7 +425,7 @@ static void access_ram(const struct range *range, struct access *access,
 }
 
 /* One call of a callback, of a copy: the range may be gone meanwhile. */
-static int call(const struct range *mmio, const struct access *access,
+static int call(const struct mx_space_range *mmio, const struct access *access,
                 unsigned count)
 {
     uint64_t offset = access->address - mmio->start;
@@ -489,7 +455,8 @@ static unsigned natural(uint64_t address, size_t count)
     return size;
 }
 
-static int access_mmio(const struct range *mmio, struct access *access,
+static int access_mmio(const struct mx_space_range *mmio,
+                       struct access *access,
                        size_t count)
 {
     int result = MEMEXPOSE_RESULT_OK;
@@ -512,14 +479,14 @@ static int access_mmio(const struct range *mmio, struct access *access,
  */
 static int access_piece(struct memexpose_space *space, struct access *access)
 {
-    const struct range *range = range_at(space, access->address);
+    const struct mx_space_range *range = mx_space_at(space, access->address);
     int result = permission(range, access->write);
-    struct range mmio;
+    struct mx_space_range mmio;
 
     if (result != MEMEXPOSE_RESULT_OK) {
         return result;
     }
-    if (range->kind == RAM) {
+    if (range->kind == MX_SPACE_RAM) {
         access_ram(range, access, bytes_within(access, range));
         return MEMEXPOSE_RESULT_OK;
     }
@@ -625,149 +592,18 @@ int memexpose_space_write_block(struct memexpose_space *space,
     }, done);
 }
 
-static bool same_object(const struct range *one, const struct range *other)
-{
-    return one->kind == RAM && other->kind == RAM &&
-           one->device == other->device && one->inode == other->inode;
-}
-
-/*
- * The end of what ranges like @like, those with its rights, have of the first
- * @covered bytes of the object and of what continues them.
- */
-static uint64_t extend_cover(const struct memexpose_space *space,
-                             const struct range *like, uint64_t covered)
-{
-    size_t i;
-
-    for (i = 0; i < space->count; i++) {
-        const struct range *range = &space->ranges[i];
-
-        if (same_object(range, like) && range->readonly == like->readonly &&
-            range->offset <= covered &&
-            range->offset + range->size > covered) {
-            covered = range->offset + range->size;
-        }
-    }
-    return covered;
-}
-
-/* Do the ranges with the rights of @like have every byte of the object? */
-static bool is_covered(const struct memexpose_space *space,
-                       const struct range *like, uint64_t object_size)
-{
-    uint64_t covered = 0, before;
-
-    do {
-        before = covered;
-        covered = extend_cover(space, like, covered);
-    } while (covered > before);
-    return covered >= object_size;
-}
-
-/* Is there no range of the same object that speaks against sharing it? */
-static bool is_undisputed(const struct memexpose_space *space,
-                          const struct range *shared)
-{
-    size_t i;
-
-    for (i = 0; i < space->count; i++) {
-        const struct range *range = &space->ranges[i];
-
-        if (same_object(range, shared) &&
-            (range->private || (shared->readonly && range->writable))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* A memfd opened read-only can be opened anew through /proc (section 4). */
-static bool is_sealed(const struct mx_object *object)
-{
-    return !object->seals_known || object->sealed_write;
-}
-
-/* May the whole object be had by the peer (section 4)? */
-static bool may_share(const struct memexpose_space *space,
-                      const struct range *range)
-{
-    struct mx_object object;
-
-    return is_undisputed(space, range) &&
-           mx_os_object(range->fd, &object) == 0 &&
-           (!range->readonly || is_sealed(&object)) &&
-           is_covered(space, range, object.size);
-}
-
-/* Does @next continue @range, in addresses, object and rights? */
-static bool continues(const struct range *range, const struct range *next)
-{
-    return same_object(range, next) && range->readonly == next->readonly &&
-           range->start + range->size == next->start &&
-           range->offset + range->size == next->offset;
-}
-
-/* The maximal flat range of one object around @range (section 2). */
-static void flatten(const struct memexpose_space *space,
-                    const struct range *range, struct memexpose_share *share)
-{
-    const struct range *first = range, *last = range;
-    const struct range *end = space->ranges + space->count;
-
-    while (first > space->ranges && continues(first - 1, first)) {
-        first--;
-    }
-    while (last + 1 < end && continues(last, last + 1)) {
-        last++;
-    }
-    share->start = first->start;
-    share->size = last->start - first->start + last->size;
-    share->offset = first->offset;
-    share->readonly = range->readonly;
-}
-
-static int resolve_locked(const struct memexpose_space *space,
-                          uint64_t address, struct memexpose_share *share)
-{
-    const struct range *range = range_at(space, address);
-    int fd;
-
-    if (!range || range->kind != RAM || !may_share(space, range)) {
-        return 0;
-    }
-    fd = mx_os_duplicate(range->fd);
-    if (fd < 0) {
-        return 0;
-    }
-    *share = (struct memexpose_share) { .fd = fd };
-    flatten(space, range, share);
-    return 1;
-}
-
-int memexpose_space_resolve(struct memexpose_space *space, uint64_t address,
-                            struct memexpose_share *share)
-{
-    int ret;
-
-    pthread_mutex_lock(&space->lock);
-    ret = resolve_locked(space, address, share);
-    pthread_mutex_unlock(&space->lock);
-    return ret;
-}
-
 /* Windows are not exported, so the span does not reach for them. */
 void memexpose_space_span(struct memexpose_space *space, uint64_t *start,
                           uint64_t *size)
 {
-    const struct range *first = NULL, *last = NULL;
+    const struct mx_space_range *first = NULL, *last = NULL;
     size_t i;
 
     *start = 0;
     *size = 0;
     pthread_mutex_lock(&space->lock);
     for (i = 0; i < space->count; i++) {
-        if (space->ranges[i].kind != WINDOW) {
+        if (space->ranges[i].kind != MX_SPACE_WINDOW) {
             last = &space->ranges[i];
             first = first ? first : last;
         }

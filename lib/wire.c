@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Byte layout of the messages (protocol sections 2 and 6).  Everything is
- * little-endian and packed; it is put together and taken apart byte by byte,
- * so that neither the byte order nor the alignment of the host matters.
+ * Byte layout of the messages (protocol sections 2, 6, 8 and 9).  Everything
+ * is little-endian and packed; it is put together and taken apart byte by
+ * byte, so that neither the byte order nor the alignment of the host matters.
  */
 #include "wire.h"
 
@@ -38,9 +38,28 @@ size_t mx_wire_size(uint8_t type)
     case MX_HELLO:
     case MX_HELLO_RET:
         return MX_HEADER_SIZE + HELLO_SIZE;
+    case MX_READ_BLOCK:
+        return MX_HEADER_SIZE + 8 + 4;
+    case MX_WRITE_BLOCK:
+        return MX_HEADER_SIZE + 8;
+    case MX_READ_BLOCK_RET:
+    case MX_WRITE_BLOCK_RET:
+        return MX_HEADER_SIZE + 4 + 4 + SHARE_SIZE;
+    case MX_OFFER:
+        return MX_HEADER_SIZE + SHARE_SIZE;
     default:
         return 0;
     }
+}
+
+static bool carries_block(uint8_t type)
+{
+    return type == MX_READ_BLOCK_RET || type == MX_WRITE_BLOCK;
+}
+
+size_t mx_wire_block(const struct mx_message *message)
+{
+    return carries_block(message->type) ? message->size : 0;
 }
 
 const char *mx_wire_name(uint8_t type)
@@ -64,6 +83,16 @@ const char *mx_wire_name(uint8_t type)
         return "HELLO";
     case MX_HELLO_RET:
         return "HELLO_RET";
+    case MX_READ_BLOCK:
+        return "READ_BLOCK";
+    case MX_READ_BLOCK_RET:
+        return "READ_BLOCK_RET";
+    case MX_WRITE_BLOCK:
+        return "WRITE_BLOCK";
+    case MX_WRITE_BLOCK_RET:
+        return "WRITE_BLOCK_RET";
+    case MX_OFFER:
+        return "OFFER";
     default:
         return "unknown";
     }
@@ -82,6 +111,8 @@ const char *mx_wire_error(enum mx_decoded decoded)
         return "size wrong for the type";
     case MX_DECODE_BAD_SHARE:
         return "share of an unknown kind";
+    case MX_DECODE_BAD_BLOCK:
+        return "a block of no bytes or of too many";
     case MX_DECODE_BAD_HELLO:
         return "malformed hello";
     }
@@ -90,13 +121,20 @@ const char *mx_wire_error(enum mx_decoded decoded)
 
 bool mx_wire_is_request(uint8_t type)
 {
-    return type == MX_READ || type == MX_WRITE || type == MX_REG_INV;
+    return type == MX_READ || type == MX_WRITE || type == MX_REG_INV ||
+           type == MX_READ_BLOCK || type == MX_WRITE_BLOCK;
 }
 
 bool mx_wire_is_response(uint8_t type)
 {
     return type == MX_READ_RET || type == MX_WRITE_RET ||
-           type == MX_REG_INV_RET;
+           type == MX_REG_INV_RET || type == MX_READ_BLOCK_RET ||
+           type == MX_WRITE_BLOCK_RET;
+}
+
+bool mx_wire_is_block(uint8_t type)
+{
+    return type >= MX_READ_BLOCK && type <= MX_WRITE_BLOCK_RET;
 }
 
 unsigned mx_wire_class(uint8_t type)
@@ -248,6 +286,22 @@ static void put_body(uint8_t *at, const struct mx_message *message)
     case MX_HELLO_RET:
         put_hello(at, &message->u.hello);
         break;
+    case MX_READ_BLOCK:
+        at = put(at, message->offset, 8);
+        put(at, message->size, 4);
+        break;
+    case MX_WRITE_BLOCK:
+        put(at, message->offset, 8);
+        break;
+    case MX_READ_BLOCK_RET:
+    case MX_WRITE_BLOCK_RET:
+        at = put(at, message->result, 4);
+        at = put(at, message->size, 4);
+        put_share(at, &message->share);
+        break;
+    case MX_OFFER:
+        put_share(at, &message->share);
+        break;
     default:
         break;
     }
@@ -261,7 +315,7 @@ size_t mx_wire_encode(const struct mx_message *message, uint8_t *bytes)
     if (size == 0) {
         return 0;
     }
-    at = put(at, size, 4);
+    at = put(at, size + mx_wire_block(message), 4);
     at = put(at, message->type, 1);
     at = put(at, has_priority(message->type) ? message->priority : 0, 1);
     put_body(at, message);
@@ -320,12 +374,33 @@ static enum mx_decoded get_hello(const uint8_t *at, bool answer,
                                                : MX_DECODE_BAD_HELLO;
 }
 
-static enum mx_decoded get_body(const uint8_t *at, struct mx_message *message)
+/* At least @least bytes, and not more than there can be. */
+static enum mx_decoded check_block(const struct mx_message *message,
+                                   uint32_t least)
+{
+    return message->size >= least && message->size <= MX_BLOCK_MAX
+           ? MX_DECODED : MX_DECODE_BAD_BLOCK;
+}
+
+static enum mx_decoded get_block_response(const uint8_t *at,
+                                          struct mx_message *message)
+{
+    enum mx_decoded decoded;
+
+    message->result = (uint32_t)get(&at, 4);
+    message->size = (uint32_t)get(&at, 4);
+    decoded = get_share(at, &message->share);
+    return decoded == MX_DECODED ? check_block(message, 0) : decoded;
+}
+
+/* @block: how many bytes the message has beyond those of its type. */
+static enum mx_decoded get_body(const uint8_t *at, size_t block,
+                                struct mx_message *message)
 {
     switch (message->type) {
     case MX_READ:
         message->offset = get(&at, 8);
-        message->size = (uint8_t)get(&at, 1);
+        message->size = (uint32_t)get(&at, 1);
         return MX_DECODED;
     case MX_READ_RET:
         message->result = (uint32_t)get(&at, 4);
@@ -334,7 +409,7 @@ static enum mx_decoded get_body(const uint8_t *at, struct mx_message *message)
     case MX_WRITE:
         message->offset = get(&at, 8);
         message->value = get(&at, 8);
-        message->size = (uint8_t)get(&at, 1);
+        message->size = (uint32_t)get(&at, 1);
         return MX_DECODED;
     case MX_WRITE_RET:
         message->result = (uint32_t)get(&at, 4);
@@ -350,9 +425,41 @@ static enum mx_decoded get_body(const uint8_t *at, struct mx_message *message)
     case MX_HELLO:
     case MX_HELLO_RET:
         return get_hello(at, message->type == MX_HELLO_RET, &message->u.hello);
+    case MX_READ_BLOCK:
+        message->offset = get(&at, 8);
+        message->size = (uint32_t)get(&at, 4);
+        return check_block(message, 1);
+    case MX_WRITE_BLOCK:
+        message->offset = get(&at, 8);
+        message->size = (uint32_t)block;
+        return MX_DECODED;
+    case MX_READ_BLOCK_RET:
+    case MX_WRITE_BLOCK_RET:
+        return get_block_response(at, message);
+    case MX_OFFER:
+        return get_share(at, &message->share);
     default:
         return MX_DECODED;
     }
+}
+
+/* Is that the size of a message of this type? */
+static enum mx_decoded check_size(uint8_t type, size_t size, size_t expected)
+{
+    if (expected == 0) {
+        return MX_DECODE_BAD_TYPE;
+    }
+    if (!carries_block(type)) {
+        return size == expected ? MX_DECODED : MX_DECODE_BAD_SIZE;
+    }
+    if (size < expected) {
+        return MX_DECODE_BAD_SIZE;
+    }
+    if (size - expected > MX_BLOCK_MAX ||
+        (type == MX_WRITE_BLOCK && size == expected)) {
+        return MX_DECODE_BAD_BLOCK;
+    }
+    return MX_DECODED;
 }
 
 enum mx_decoded mx_wire_decode(const uint8_t *bytes, size_t count,
@@ -373,20 +480,20 @@ enum mx_decoded mx_wire_decode(const uint8_t *bytes, size_t count,
     message->priority = has_priority(message->type) ? priority : 0;
 
     expected = mx_wire_size(message->type);
-    if (expected == 0) {
-        return MX_DECODE_BAD_TYPE;
+    decoded = check_size(message->type, size, expected);
+    if (decoded != MX_DECODED) {
+        return decoded;
     }
-    if (size != expected) {
-        return MX_DECODE_BAD_SIZE;
-    }
-    if (count < size) {
+    if (count < expected) {
         return MX_DECODE_SHORT;
     }
-    decoded = get_body(at, message);
-    if (decoded == MX_DECODED) {
-        *used = size;
+    decoded = get_body(at, size - expected, message);
+    if (decoded != MX_DECODED) {
+        return decoded;
     }
-    return decoded;
+    *used = expected;
+    return mx_wire_block(message) == size - expected ? MX_DECODED
+                                                     : MX_DECODE_BAD_SIZE;
 }
 
 /* A description in the making; what does not fit is cut off. */
@@ -527,6 +634,19 @@ static void say_body(struct words *words, const struct mx_message *message)
     case MX_HELLO:
     case MX_HELLO_RET:
         say_hello(words, &message->u.hello);
+        break;
+    case MX_READ_BLOCK:
+    case MX_WRITE_BLOCK:
+        say_number(words, "offset", message->offset);
+        say(words, " size %u", message->size);
+        break;
+    case MX_READ_BLOCK_RET:
+    case MX_WRITE_BLOCK_RET:
+        say(words, " result %u done %u", message->result, message->size);
+        say_share(words, &message->share);
+        break;
+    case MX_OFFER:
+        say_share(words, &message->share);
         break;
     default:
         break;

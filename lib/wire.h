@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Byte layout of the messages (protocol sections 2 and 6): encode, decode,
- * validate one message.  Pure: no I/O, no state, no memory.
+ * Byte layout of the messages (protocol sections 2, 6, 8 and 9): encode,
+ * decode, validate one message.  Pure: no I/O, no state, no memory.
  */
 #ifndef MX_WIRE_H
 #define MX_WIRE_H
@@ -19,12 +19,18 @@ enum mx_type {
     MX_REG_INV_RET = 5,
     MX_INTR = 6,
     MX_HELLO = 0x40,
-    MX_HELLO_RET = 0x41
+    MX_HELLO_RET = 0x41,
+    MX_READ_BLOCK = 0x42,
+    MX_READ_BLOCK_RET = 0x43,
+    MX_WRITE_BLOCK = 0x44,
+    MX_WRITE_BLOCK_RET = 0x45,
+    MX_OFFER = 0x46
 };
 
 enum {
     MX_HEADER_SIZE = 6,
-    MX_MESSAGE_MAX = 142,       /* the largest message there is */
+    MX_MESSAGE_MAX = 142,       /* the largest there is, blocks aside */
+    MX_BLOCK_MAX = 65536,       /* bytes in a block */
     MX_INTR_DATA = 128,
     MX_NAME_BYTES = 32,
     MX_CLASS_INVALIDATE = 0,    /* arbitration classes (section 3) */
@@ -34,6 +40,8 @@ enum {
 
 #define MX_HELLO_MAGIC 0x3150584du
 #define MX_HELLO_VERSION 1
+#define MX_FEATURE_BLOCK UINT64_C(1)
+#define MX_FEATURE_PUSH UINT64_C(2)
 #define MX_SUBPRIORITY_ANY 2
 #define MX_SUBPRIORITY_NONE 0xff
 
@@ -59,23 +67,33 @@ struct mx_wire_hello {
     char name[MX_NAME_BYTES + 1];
 };
 
-/* One message, decoded.  Members that its type has not are 0. */
+/*
+ * One message, decoded, but for the bytes of a block, which follow it.
+ * Members that its type has not are 0.
+ */
 struct mx_message {
     uint8_t type;               /* enum mx_type */
     uint8_t priority;
-    uint64_t offset;            /* READ, WRITE; REG_INV: start; INTR: type */
+    uint64_t offset;            /* accesses; REG_INV: start; INTR: type */
     uint64_t value;             /* READ_RET, WRITE; REG_INV: size */
-    uint32_t result;            /* READ_RET, WRITE_RET */
-    uint8_t size;               /* READ, WRITE: bytes of the access */
-    struct mx_wire_share share; /* READ_RET, WRITE_RET */
+    uint32_t result;            /* responses to accesses */
+    uint32_t size;              /* accesses: bytes; of a response to a block
+                                 * those that were done */
+    struct mx_wire_share share; /* responses to accesses; OFFER */
     union {
         uint8_t data[MX_INTR_DATA]; /* INTR */
         struct mx_wire_hello hello; /* HELLO, HELLO_RET */
     } u;
 };
 
-/* The size of a message of this type, header included; 0 if unknown. */
+/*
+ * The size of a message of this type, header included, the bytes of a block
+ * not; 0 if unknown.
+ */
 size_t mx_wire_size(uint8_t type);
+
+/* How many bytes of a block follow the message. */
+size_t mx_wire_block(const struct mx_message *message);
 
 /*
  * Write @message to @bytes, which has room for MX_MESSAGE_MAX.
@@ -90,6 +108,7 @@ enum mx_decoded {
     MX_DECODE_BAD_TYPE,         /* violation: unknown type */
     MX_DECODE_BAD_SIZE,         /* violation: size wrong for the type */
     MX_DECODE_BAD_SHARE,        /* violation: a share of a kind above 1 */
+    MX_DECODE_BAD_BLOCK,        /* violation: no bytes, or too many */
     MX_DECODE_BAD_HELLO         /* violation: magic, or lowest > highest
                                  * version, or a sub-priority that is none */
 };
@@ -97,7 +116,8 @@ enum mx_decoded {
 /*
  * Read one message from the @count bytes at @bytes.  The type and size are
  * looked at as soon as the header is there.  *@used is the number of bytes it
- * took if MX_DECODED.  A share of kind 0, and bytes specified as zero, are
+ * took if MX_DECODED; those of a block come behind them, and may not be there
+ * yet.  A share of kind 0, and bytes specified as zero, are
  * not looked at.
  */
 enum mx_decoded mx_wire_decode(const uint8_t *bytes, size_t count,
@@ -112,6 +132,9 @@ const char *mx_wire_name(uint8_t type);
 /* Types that travel on the memory link as requests, and as responses. */
 bool mx_wire_is_request(uint8_t type);
 bool mx_wire_is_response(uint8_t type);
+
+/* Requests and responses that are, or answer, accesses to a block. */
+bool mx_wire_is_block(uint8_t type);
 
 /* The arbitration class of a request or response. */
 unsigned mx_wire_class(uint8_t type);

@@ -308,6 +308,41 @@ START_TEST(drops_when_the_link_is_full)
 }
 END_TEST
 
+/* Takes what there is as soon as it is told. */
+static void takes_all(struct rig *rig, bool level, bool rise)
+{
+    struct memexpose_interrupt interrupt;
+    uint64_t *next = rig->arg;
+
+    (void)level;
+    (void)rise;
+    while (memexpose_device_receive(rig->device, &interrupt) == 0) {
+        ck_assert_uint_eq(interrupt.type, *next);
+        ++*next;
+    }
+}
+
+/* However many come at once, none meets a full queue. */
+START_TEST(drops_nothing_that_is_taken)
+{
+    struct rig rig;
+    uint64_t next = 0;
+
+    rig_up(&rig, ROLE(_i));
+    rig.on_interrupt = takes_all;
+    rig.arg = &next;
+    for (unsigned i = 0; i < 100; i++) {
+        peer_send(&rig.peer, PEER_INTR, say_intr(i, 0));
+    }
+    while (next < 100) {
+        rig_drive(&rig);
+    }
+    ck_assert_uint_eq(rig_stats(&rig).interrupts_received, 100);
+    ck_assert_uint_eq(rig_stats(&rig).interrupts_dropped, 0);
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(drops_without_a_link)
 {
     struct rig rig;
@@ -629,6 +664,7 @@ int main(void)
     both_roles(tcase, receives_by_registers);
     both_roles(tcase, sends_by_registers);
     both_roles(tcase, overflows);
+    both_roles(tcase, drops_nothing_that_is_taken);
     both_roles(tcase, rises_once_until_drained);
     both_roles(tcase, rises_again_between_two_looks);
     both_roles(tcase, drops_when_the_link_is_full);

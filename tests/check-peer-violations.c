@@ -63,7 +63,7 @@ RAW(hello_long, 87, 0x40, 0)
 RAW(hello_ret_short, 85, 0x41, 0)
 RAW(type_7, 6, 7, 0)
 RAW(type_3f, 6, 0x3f, 0)
-RAW(type_42, 6, 0x42, 0)
+RAW(type_47, 6, 0x47, 0)
 RAW(type_ff, 6, 0xff, 0xff)
 
 #define SAY(name, expression) \
@@ -278,13 +278,13 @@ static const struct violation violations[] = {
 
     { "type 7", unknown, IDLE, MEM, 0, type_7, 0 },
     { "type 0x3f", unknown, IDLE, MEM, 0, type_3f, 0 },
-    { "type 0x42", unknown, IDLE, MEM, 0, type_42, 0 },
+    { "type 0x47", unknown, IDLE, MEM, 0, type_47, 0 },
     { "type 0xff", unknown, IDLE, MEM, 0, type_ff, 0 },
     { "type 7, interrupts", unknown, IDLE, INTR, 0, type_7, 0 },
-    { "type 0x42, interrupts", unknown, IDLE, INTR, 0, type_42, 0 },
+    { "type 0x47, interrupts", unknown, IDLE, INTR, 0, type_47, 0 },
     { "type 0xff, interrupts", unknown, IDLE, INTR, 0, type_ff, 0 },
-    { "unknown type, hello", unknown, LISTENING, MEM, 0, type_42, 0 },
-    { "unknown type, awaiting", unknown, GREETING, MEM, 0, type_42, 0 },
+    { "unknown type, hello", unknown, LISTENING, MEM, 0, type_47, 0 },
+    { "unknown type, awaiting", unknown, GREETING, MEM, 0, type_47, 0 },
 
     { "INTR on the memory link", "on the memory link", IDLE, MEM, 0,
       intr_message, 0 },

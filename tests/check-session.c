@@ -2,7 +2,7 @@
 /*
  * Hello (protocol section 6): the session alone, without any I/O.  The rules
  * of arbitration are in check-arbitration.c, crossing first messages in
- * check-crossing.c.
+ * check-crossing.c, features in check-features.c.
  */
 #include "hello.h"
 

@@ -188,13 +188,13 @@ START_TEST(ranges_are_told_and_removed_by_their_start)
     uint64_t size = 0;
 
     ck_assert_int_eq(add(0x1000, 0x2345, -1, 0, 0), 0);
-    ck_assert(mx_space_range(space, 0x1000, &size));
+    ck_assert(mx_space_added(space, 0x1000, &size));
     ck_assert_uint_eq(size, 0x2345);
-    ck_assert(!mx_space_range(space, 0x1001, &size));
+    ck_assert(!mx_space_added(space, 0x1001, &size));
     ck_assert_int_eq(memexpose_space_remove(space, 0x1001), -ENOENT);
     ck_assert_int_eq(memexpose_space_remove(space, 0x1000), 0);
     ck_assert_int_eq(memexpose_space_remove(space, 0x1000), -ENOENT);
-    ck_assert(!mx_space_range(space, 0x1000, &size));
+    ck_assert(!mx_space_added(space, 0x1000, &size));
 }
 END_TEST
 
@@ -209,9 +209,9 @@ START_TEST(many_ranges_in_any_order)
     }
     for (i = 0; i < 101; i++) {
         start = (uint64_t)(i * 53 % 101) * 16 + 0x1000;
-        ck_assert(mx_space_range(space, start, &size));
+        ck_assert(mx_space_added(space, start, &size));
         ck_assert_int_eq(memexpose_space_remove(space, start), 0);
-        ck_assert(!mx_space_range(space, start, &size));
+        ck_assert(!mx_space_added(space, start, &size));
     }
 }
 END_TEST

@@ -113,6 +113,59 @@ struct bytes say_intr(uint64_t type, uint8_t fill)
     return bytes;
 }
 
+struct bytes say_read_block(uint8_t priority, uint64_t offset, uint32_t size)
+{
+    struct bytes bytes = bytes_header(18, 0x42, priority);
+
+    bytes_add(&bytes, offset, 8);
+    bytes_add(&bytes, size, 4);
+    return bytes;
+}
+
+static struct bytes block_ret(uint32_t size, uint8_t type, uint8_t priority,
+                              uint32_t result, uint32_t done)
+{
+    struct bytes bytes = bytes_header(size, type, priority);
+
+    bytes_add(&bytes, result, 4);
+    bytes_add(&bytes, done, 4);
+    return bytes;
+}
+
+struct bytes say_read_block_ret(uint8_t priority, uint32_t result,
+                                uint32_t done, const struct offer *offer)
+{
+    struct bytes bytes = block_ret(41 + done, 0x43, priority, result, done);
+
+    add_offer(&bytes, offer);
+    return bytes;
+}
+
+struct bytes say_write_block(uint8_t priority, uint64_t offset, uint32_t count)
+{
+    struct bytes bytes = bytes_header(14 + count, 0x44, priority);
+
+    bytes_add(&bytes, offset, 8);
+    return bytes;
+}
+
+struct bytes say_write_block_ret(uint8_t priority, uint32_t result,
+                                 uint32_t done, const struct offer *offer)
+{
+    struct bytes bytes = block_ret(41, 0x45, priority, result, done);
+
+    add_offer(&bytes, offer);
+    return bytes;
+}
+
+struct bytes say_offer(const struct offer *offer)
+{
+    struct bytes bytes = bytes_header(33, 0x46, 0);
+
+    add_offer(&bytes, offer);
+    return bytes;
+}
+
 static struct bytes greeting(uint8_t type, const struct hello *hello)
 {
     struct bytes bytes = bytes_header(86, type, 0);
@@ -438,6 +491,47 @@ void peer_expect_nothing_at(const char *file, int line, struct peer *peer,
     got = receive(peer, which, &byte, 1, &fd);
     ck_assert_msg(got < 0, "%s:%d: %s came", file, line,
                   got == 0 ? "the end of the stream" : "a byte");
+}
+
+/* As much at a time as the socket takes, driving the other side. */
+void peer_send_block(struct peer *peer, const uint8_t *at, size_t count)
+{
+    int64_t deadline = now_ms() + harness_milliseconds(PEER_PATIENCE);
+
+    while (count > 0) {
+        struct pollfd wanted = { .fd = peer->fd[PEER_MEM],
+                                 .events = POLLOUT };
+        ssize_t sent = send(peer->fd[PEER_MEM], at, count,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        drive(peer);
+        if (sent > 0) {
+            at += sent;
+            count -= (size_t)sent;
+            continue;
+        }
+        ck_assert_msg(errno == EAGAIN, "send: %s", strerror(errno));
+        ck_assert_msg(now_ms() < deadline, "nobody reads the block");
+        poll(&wanted, 1, 1);
+    }
+}
+
+void peer_take_block_at(const char *file, int line, struct peer *peer,
+                        uint8_t *at, size_t count)
+{
+    struct place place = { file, line };
+    size_t got = 0;
+
+    while (got < count) {
+        int fd;
+        ssize_t more = await(place, peer, PEER_MEM, at + got, count - got,
+                             &fd);
+
+        ck_assert_msg(more > 0, "%s:%d: the stream ends after %zu of %zu "
+                      "bytes of a block", file, line, got, count);
+        ck_assert_msg(fd < 0, "%s:%d: a descriptor in a block", file, line);
+        got += (size_t)more;
+    }
 }
 
 int peer_memory(size_t size, uint8_t fill, bool sealed)

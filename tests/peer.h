@@ -72,6 +72,18 @@ struct bytes say_intr(uint64_t type, uint8_t fill);
 struct bytes say_hello(const struct hello *hello);
 struct bytes say_hello_ret(const struct hello *hello);
 
+/* Blocks (section 8): what comes before their bytes. */
+struct bytes say_read_block(uint8_t priority, uint64_t offset, uint32_t size);
+struct bytes say_read_block_ret(uint8_t priority, uint32_t result,
+                                uint32_t done, const struct offer *offer);
+struct bytes say_write_block(uint8_t priority, uint64_t offset,
+                             uint32_t count);
+struct bytes say_write_block_ret(uint8_t priority, uint32_t result,
+                                 uint32_t done, const struct offer *offer);
+
+/* OFFER (section 9); NULL: the end of the offers. */
+struct bytes say_offer(const struct offer *offer);
+
 /* One that a test changes where it has to: version 1, sub-priority any. */
 struct hello hello_default(void);
 
@@ -107,6 +119,13 @@ int peer_expect_fd_at(const char *file, int line, struct peer *peer,
     peer_take_at(__FILE__, __LINE__, (peer), (which), (count))
 struct bytes peer_take_at(const char *file, int line, struct peer *peer,
                           int which, size_t count);
+
+/* The same for bytes of any number, as they go on behind a message. */
+void peer_send_block(struct peer *peer, const uint8_t *at, size_t count);
+#define peer_take_block(peer, at, count) \
+    peer_take_block_at(__FILE__, __LINE__, (peer), (at), (count))
+void peer_take_block_at(const char *file, int line, struct peer *peer,
+                        uint8_t *at, size_t count);
 
 /* The end of the stream, and nothing before it. */
 #define peer_expect_end(peer, which) \

@@ -44,6 +44,66 @@ static int op_resolve(void *opaque, uint64_t address,
     return memexpose_space_resolve(rig->space, address, share);
 }
 
+static int op_read_block(void *opaque, uint64_t address, void *buffer,
+                         size_t bytes, size_t *done)
+{
+    struct rig *rig = opaque;
+
+    rig->block_reads++;
+    if (rig->on_read_block) {
+        return rig->on_read_block(rig, address, buffer, bytes, done);
+    }
+    return memexpose_space_read_block(rig->space, address, buffer, bytes,
+                                      done);
+}
+
+static int op_write_block(void *opaque, uint64_t address, const void *buffer,
+                          size_t bytes, size_t *done)
+{
+    struct rig *rig = opaque;
+
+    rig->block_writes++;
+    if (rig->on_write_block) {
+        return rig->on_write_block(rig, address, buffer, bytes, done);
+    }
+    return memexpose_space_write_block(rig->space, address, buffer, bytes,
+                                       done);
+}
+
+static int op_next_share(void *opaque, uint64_t address,
+                         struct memexpose_share *share)
+{
+    struct rig *rig = opaque;
+
+    rig->asked_shares++;
+    if (rig->on_next_share) {
+        return rig->on_next_share(rig, address, share);
+    }
+    return memexpose_space_next_share(rig->space, address, share);
+}
+
+static void op_update(void *opaque, bool begin)
+{
+    struct rig *rig = opaque;
+
+    ck_assert(rig->updating != begin);
+    rig->updating = begin;
+    rig->updates += begin;
+    if (rig->on_update) {
+        rig->on_update(rig, begin);
+    }
+}
+
+static void op_trace(void *opaque, enum memexpose_link link, bool sent,
+                     const void *message, size_t bytes)
+{
+    struct rig *rig = opaque;
+
+    if (rig->on_trace && link == MEMEXPOSE_LINK_MEM) {
+        rig->on_trace(rig, sent, message, bytes);
+    }
+}
+
 static int op_map(void *opaque, const struct memexpose_range *range)
 {
     struct rig *rig = opaque;
@@ -88,9 +148,14 @@ static const struct memexpose_device_ops ops = {
     .size = sizeof(ops),
     .read = op_read,
     .write = op_write,
+    .read_block = op_read_block,
+    .write_block = op_write_block,
     .resolve = op_resolve,
+    .next_share = op_next_share,
     .map = op_map,
     .unmap = op_unmap,
+    .update = op_update,
+    .trace = op_trace,
     .interrupt = op_interrupt,
     .link_changed = op_link,
 };
@@ -150,10 +215,16 @@ static void fill_space(struct memexpose_space *space)
 
 static void start_in(struct rig *rig, struct memexpose_group *group)
 {
+    struct memexpose_device_ops chosen = ops;
+
+    if (!rig->blocks) {
+        chosen.read_block = NULL;
+        chosen.write_block = NULL;
+    }
     rig->group = group;
     rig->space = memexpose_space_create();
     fill_space(rig->space);
-    rig->device = memexpose_device_create(rig->group, &ops, rig,
+    rig->device = memexpose_device_create(rig->group, &chosen, rig,
                                           &rig->config);
     ck_assert_ptr_nonnull(rig->device);
     memexpose_device_set_space(rig->device, rig->space);
@@ -185,6 +256,54 @@ void rig_up(struct rig *rig, enum memexpose_role role)
     rig_start(rig);
     rig_connect(rig);
     ck_assert_int_eq(memexpose_device_enable(rig->device, 0), 0);
+}
+
+/* The peer connects, and has sub-priority 1. */
+static void greet_listener(struct rig *rig, struct hello hello)
+{
+    struct bytes answer;
+    char name[33];
+
+    peer_send(&rig->peer, PEER_MEM, say_hello(&hello));
+    answer = peer_take(&rig->peer, PEER_MEM, 86);
+    parse_hello(&answer, &hello, name);
+    ck_assert_uint_eq(hello.subpriority, 0);
+}
+
+/* It listens, and has 0. */
+static void answer_connector(struct rig *rig, struct hello hello)
+{
+    struct bytes greeting = peer_take(&rig->peer, PEER_MEM, 86);
+    uint64_t features = hello.features;
+    char name[33];
+
+    peer_expect(&rig->peer, PEER_INTR, greeting);
+    parse_hello(&greeting, &hello, name);
+    hello.features &= features;
+    hello.subpriority = 0;
+    hello.span_start = 0;
+    hello.span_size = 0;
+    peer_send(&rig->peer, PEER_MEM, say_hello_ret(&hello));
+}
+
+void rig_greet(struct rig *rig, uint64_t features)
+{
+    struct hello hello = hello_default();
+
+    hello.features = features;
+    rig_connect(rig);
+    ck_assert_int_eq(memexpose_device_enable(rig->device, 0), 0);
+    if (rig->ours == 0) {
+        greet_listener(rig, hello);
+    } else {
+        answer_connector(rig, hello);
+    }
+    rig_drive(rig);
+}
+
+void rig_start_in(struct rig *rig, struct rig *other)
+{
+    start_in(rig, other->group);
 }
 
 void rig_join(struct rig *rig, struct rig *other)
@@ -375,6 +494,37 @@ int end_access(struct access *access)
 {
     ck_assert_int_eq(pthread_join(access->thread, NULL), 0);
     return access->ret;
+}
+
+static void *run_transfer(void *opaque)
+{
+    struct transfer *transfer = opaque;
+
+    transfer->ret = transfer->write ?
+        memexpose_write_block(transfer->device, transfer->address,
+                              transfer->buffer, transfer->bytes,
+                              &transfer->done) :
+        memexpose_read_block(transfer->device, transfer->address,
+                             transfer->buffer, transfer->bytes,
+                             &transfer->done);
+    return NULL;
+}
+
+void begin_transfer(struct transfer *transfer, struct rig *rig, bool write,
+                    uint64_t address, uint8_t *buffer, size_t bytes)
+{
+    *transfer = (struct transfer) {
+        .device = rig->device, .write = write, .address = address,
+        .buffer = buffer, .bytes = bytes, .done = SIZE_MAX, .ret = 1234,
+    };
+    ck_assert_int_eq(pthread_create(&transfer->thread, NULL, run_transfer,
+                                    transfer), 0);
+}
+
+int end_transfer(struct transfer *transfer)
+{
+    ck_assert_int_eq(pthread_join(transfer->thread, NULL), 0);
+    return transfer->ret;
 }
 
 void rig_offer(struct rig *rig, uint64_t address, const struct offer *offer,

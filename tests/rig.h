@@ -37,6 +37,7 @@ struct rig {
     struct peer peer;
     pthread_t driver;           /* of rig_drive_beside() */
     uint8_t ours;               /* the device's sub-priority */
+    bool blocks;                /* with the callbacks for blocks */
 
     /* What a test does in place of, or besides, the ordinary. */
     int (*on_read)(struct rig *rig, uint64_t address, unsigned bytes,
@@ -45,6 +46,15 @@ struct rig {
                     uint64_t value);
     int (*on_resolve)(struct rig *rig, uint64_t address,
                       struct memexpose_share *share);
+    int (*on_read_block)(struct rig *rig, uint64_t address, void *buffer,
+                         size_t bytes, size_t *done);
+    int (*on_write_block)(struct rig *rig, uint64_t address,
+                          const void *buffer, size_t bytes, size_t *done);
+    int (*on_next_share)(struct rig *rig, uint64_t address,
+                         struct memexpose_share *share);
+    void (*on_update)(struct rig *rig, bool begin);
+    void (*on_trace)(struct rig *rig, bool sent, const uint8_t *bytes,
+                     size_t count);
     int (*on_map)(struct rig *rig, const struct memexpose_range *range);
     int (*on_unmap)(struct rig *rig, const struct memexpose_range *range);
     void (*on_interrupt)(struct rig *rig, bool level, bool rise);
@@ -53,6 +63,8 @@ struct rig {
 
     /* What the callbacks saw. */
     atomic_uint reads, writes, resolves, maps, unmaps, interrupts, rises;
+    atomic_uint block_reads, block_writes, asked_shares, updates;
+    atomic_bool updating;       /* update(true) came, update(false) did not */
     atomic_bool level;
     atomic_uint_fast64_t state;
     struct memexpose_range mapped[RIG_KEPT];
@@ -69,7 +81,15 @@ void rig_connect(struct rig *rig);
 /* All of it in one: started, connected, enabled. */
 void rig_up(struct rig *rig, enum memexpose_role role);
 
+/* The same with hello, at which the peer offers or accepts @features, and the
+ * device what is configured: rig_init() and rig_start() have been called. */
+void rig_greet(struct rig *rig, uint64_t features);
+enum { RIG_BLOCK = 1, RIG_PUSH = 2 };
+
 void rig_end(struct rig *rig);
+
+/* rig_start() in the group of another. */
+void rig_start_in(struct rig *rig, struct rig *other);
 
 /* A second device in the group of another, connected and enabled. */
 void rig_join(struct rig *rig, struct rig *other);
@@ -133,6 +153,21 @@ void begin_read(struct access *access, struct rig *rig, uint64_t address,
 void begin_write(struct access *access, struct rig *rig, uint64_t address,
                  unsigned bytes, uint64_t value);
 int end_access(struct access *access);
+
+/* The same with a block. */
+struct transfer {
+    pthread_t thread;
+    struct memexpose_device *device;
+    bool write;
+    uint64_t address;
+    uint8_t *buffer;
+    size_t bytes, done;
+    int ret;
+};
+
+void begin_transfer(struct transfer *transfer, struct rig *rig, bool write,
+                    uint64_t address, uint8_t *buffer, size_t bytes);
+int end_transfer(struct transfer *transfer);
 
 /* The device reads and the peer answers, with a share and @fd, or -1. */
 void rig_offer(struct rig *rig, uint64_t address, const struct offer *offer,

@@ -210,6 +210,55 @@ struct memexpose_device_ops {
      */
     void (*trace)(void *opaque, enum memexpose_link link, bool sent,
                   const void *message, size_t bytes);
+
+    /**
+     * @read_block: the peer reads a block of exported memory (section 8)
+     * @address: absolute, in the exported space
+     * @buffer: out
+     * @bytes: 1 to MEMEXPOSE_BLOCK_SIZE; @address + @bytes does not pass 2^64
+     * @done: out: how many bytes were read before a failure; not looked at
+     *        after success
+     *
+     * Otherwise as @read.  Default: @read, in the largest naturally aligned
+     * pieces.
+     *
+     * Returns: as @read.
+     */
+    int (*read_block)(void *opaque, uint64_t address, void *buffer,
+                      size_t bytes, size_t *done);
+
+    /**
+     * @write_block: the peer writes a block; as @read_block.
+     */
+    int (*write_block)(void *opaque, uint64_t address, const void *buffer,
+                       size_t bytes, size_t *done);
+
+    /**
+     * @next_share: what can be shared, one range after the other (section 9)
+     * @address: where to begin to look
+     * @share: out: as for @resolve: the first range that may be shared and
+     *         does not end at or below @address
+     *
+     * Asked for by the feature push: when a peer has come, and after each map
+     * change.  Called as @resolve is: no access is serviced meanwhile.
+     *
+     * Returns: 1 if @share is filled in; 0, or anything else, if there is
+     * none.  Default: 0.
+     */
+    int (*next_share)(void *opaque, uint64_t address,
+                      struct memexpose_share *share);
+
+    /**
+     * @update: several calls of @map and @unmap follow, or have ended
+     * @begin: true before the first, false behind the last
+     *
+     * For consumers who can change their own memory map in one step.  Only
+     * calls of @map and @unmap for this device come in between, in one thread;
+     * but in other threads everything else may.  Not called when there is only
+     * one to come; and not for the end if a call in between has destroyed the
+     * device.
+     */
+    void (*update)(void *opaque, bool begin);
 };
 
 /**
@@ -252,6 +301,11 @@ struct memexpose_device_config {
     int64_t peer_uid;             /* only a process of this user may be the
                                    * peer, as SO_PEERCRED of its sockets says;
                                    * or MEMEXPOSE_USER_ANY, _SELF [any] */
+    bool block;                   /* offer the feature block: up to 64 KiB in
+                                   * one message [true] */
+    bool push;                    /* offer the feature push: all that can be
+                                   * shared is shared when a peer comes, and
+                                   * after each map change [false] */
 };
 
 /**
@@ -270,6 +324,10 @@ struct memexpose_stats {
     uint64_t mapped_ranges;          /* now */
     uint64_t mapped_bytes;           /* now */
     uint64_t violations;             /* for which a link was closed */
+    uint64_t blocks_sent;            /* of requests_sent those for blocks */
+    uint64_t blocks_served;          /* of requests_served, likewise */
+    uint64_t offers_sent;            /* of shares_sent those pushed */
+    uint64_t offers_received;        /* of shares_received, likewise */
 };
 
 /**
@@ -535,8 +593,10 @@ int memexpose_write(struct memexpose_device *device, uint64_t address,
  * @bytes: how many
  * @done: out, may be NULL: how many were read before a failure
  *
- * Copies where memory is mapped, and accesses in the largest naturally aligned
- * pieces where it is not.  Not atomic as a whole.
+ * Copies where memory is mapped.  Where it is not, up to MEMEXPOSE_BLOCK_SIZE
+ * bytes go in one message if the peer has the feature block (protocol section
+ * 8), else the largest naturally aligned pieces of up to 8 bytes.  Not atomic
+ * as a whole.
  *
  * Returns: as memexpose_read(), for the first piece that failed.
  */
@@ -571,6 +631,81 @@ int memexpose_write_block(struct memexpose_device *device, uint64_t address,
 void *memexpose_device_translate(struct memexpose_device *device,
                                  uint64_t address,
                                  struct memexpose_range *range);
+
+/**
+ * struct memexpose_cursor - what memexpose_device_lookup() found the last time
+ *
+ * The caller's: all zeros at first, and never used by two threads at the same
+ * time.  There is nothing to release.  The library's members may be followed
+ * by others one day.
+ */
+struct memexpose_cursor {
+    /* the library's: found while this counter of the device read so */
+    const uint64_t *generation;
+    uint64_t seen;
+    const struct memexpose_device *device;
+
+    /* where the address lies that was returned; not to be changed */
+    struct memexpose_range range;
+};
+
+/**
+ * memexpose_device_search - memexpose_device_lookup() without a shortcut
+ * @device: as there
+ * @address: as there
+ * @bytes: as there
+ * @cursor: as there; always looked up anew, and filled in if it is found
+ * @size: sizeof(*@cursor) of the consumer's build; only as much is written
+ *
+ * Returns: as there.
+ */
+void *memexpose_device_search(struct memexpose_device *device,
+                              uint64_t address, uint64_t bytes,
+                              struct memexpose_cursor *cursor, size_t size);
+
+/**
+ * memexpose_device_lookup - the host address, quickly if it is near the last
+ * @device: the device
+ * @address: in the peer's space
+ * @bytes: how many, from there on, must lie in one range
+ * @cursor: the caller's; after success @cursor->range is the range, and says
+ *          where it ends and whether it is read-only; after NULL it is not to
+ *          be looked at, and may be used on
+ *
+ * Takes no lock and writes nothing that other threads look at.  If all of it
+ * lies in the range that @cursor found the last time, and nothing of what is
+ * mapped has changed since, this costs a few comparisons; otherwise the range
+ * is searched.
+ *
+ * May be called where memexpose_device_translate() may, and the address is as
+ * good as one from there: inside a read-side section that began before the
+ * call, until that section ends.  The cursor itself may be kept from section
+ * to section, and from device to device: each call sees for itself whether
+ * what it says still holds.
+ *
+ * Returns: the host address of @address, or NULL if not all of it is mapped as
+ * one range.
+ */
+#ifdef __GNUC_GNU_INLINE__
+static
+#endif
+inline void *memexpose_device_lookup(struct memexpose_device *device,
+                                     uint64_t address, uint64_t bytes,
+                                     struct memexpose_cursor *cursor)
+{
+    const struct memexpose_range *range = &cursor->range;
+    uint64_t distance = address - range->start;
+
+    /* the size is 0 until something has been found */
+    if (distance < range->size && bytes <= range->size - distance &&
+        cursor->device == device &&
+        __atomic_load_n(cursor->generation, __ATOMIC_ACQUIRE) ==
+        cursor->seen) {
+        return (char *)range->host + distance;
+    }
+    return memexpose_device_search(device, address, bytes, cursor,
+                                   sizeof(*cursor));
+}
 
 /**
  * memexpose_device_ranges - what is mapped

@@ -109,6 +109,48 @@ memexpose_group_create(const struct memexpose_group_ops *ops, void *opaque);
 int memexpose_group_destroy(struct memexpose_group *group);
 
 /**
+ * memexpose_group_set_polling - poll before sleeping
+ * @group: the group
+ * @wait: how long a thread that waits looks at the sockets itself before it
+ *        sleeps in the wait callback, in nanoseconds; 0: not at all
+ * @serve: how long memexpose_group_process() looks for more after it has
+ *         received something, in nanoseconds; 0: not at all.  It returns when
+ *         the consumer was told something (an interrupt, a link's change);
+ *         what is left of the time memexpose_group_poll() then says that it is
+ *         to be called again at once.
+ *
+ * To sleep and to be woken costs many times what a message does.  A thread
+ * that polls uses its processor for that, and callbacks run in it as ever; it
+ * does not let go of locks of the consumer's before it sleeps.  It stops as
+ * soon as another thread wants something of the group.  If the thread that
+ * calls this has only one processor to run on, both count as 0.  The default
+ * is 0 for both.
+ *
+ * Returns: 0, or -EINVAL if one is negative or over a second.
+ */
+int memexpose_group_set_polling(struct memexpose_group *group, int64_t wait,
+                                int64_t serve);
+
+/**
+ * struct memexpose_group_stats - what a group has counted since its creation
+ */
+struct memexpose_group_stats {
+    uint64_t polls;       /* how often the sockets were looked at */
+    uint64_t poll_hits;   /* periods of polling that something ended */
+    uint64_t poll_misses; /* those that ended with nothing: then it slept */
+    uint64_t poll_time;   /* spent polling, in nanoseconds */
+};
+
+/**
+ * memexpose_group_stats - the counters
+ * @group: the group
+ * @stats: out
+ * @size: sizeof(*@stats) of the consumer's build; only as much is written
+ */
+void memexpose_group_stats(struct memexpose_group *group,
+                           struct memexpose_group_stats *stats, size_t size);
+
+/**
  * memexpose_group_poll - what an event loop has to wait for
  * @group: the group
  * @fds: where to write descriptors and events; may be NULL if @max is 0

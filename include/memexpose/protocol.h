@@ -41,6 +41,9 @@
 #define MEMEXPOSE_INTERRUPT_DATA  128
 #define MEMEXPOSE_INTERRUPT_QUEUE 16
 
+/* Bytes in one message of the feature block, at most. */
+#define MEMEXPOSE_BLOCK_SIZE 65536
+
 /* Bytes of a name, its terminating zero included. */
 #define MEMEXPOSE_NAME_SIZE 33
 

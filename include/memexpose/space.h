@@ -208,6 +208,18 @@ int memexpose_space_resolve(struct memexpose_space *space, uint64_t address,
                             struct memexpose_share *share);
 
 /**
+ * memexpose_space_next_share - the next range that may be shared
+ * @space: the space
+ * @address: where to begin to look
+ * @share: out: the first that does not end at or below @address;
+ *         @share->fd is a new descriptor, the caller's
+ *
+ * Returns: 1 if @share is filled in, 0 if there is none.
+ */
+int memexpose_space_next_share(struct memexpose_space *space, uint64_t address,
+                               struct memexpose_share *share);
+
+/**
  * memexpose_space_span - the span that the space covers, for a config
  * @space: the space
  * @start: out: lowest address; 0 if empty
@@ -233,12 +245,13 @@ bool memexpose_space_handle_sigbus(struct memexpose_space *space,
 
 /**
  * memexpose_space_ops - callbacks that export a space
- * @ops: out: written whole: read, write and resolve are the space's, the rest
- *       is NULL and may be filled in by the caller
+ * @ops: out: written whole: read, write, read_block, write_block, resolve and
+ *       next_share are the space's, the rest is NULL and may be filled in by
+ *       the caller
  *
  * A device made with them must have the space as its opaque pointer.  A
- * consumer with callbacks of its own calls memexpose_space_read(), _write()
- * and _resolve() from them instead, and names the space by
+ * consumer with callbacks of its own calls memexpose_space_read(), _write(),
+ * _resolve() and so on from them instead, and names the space by
  * memexpose_device_set_space(), so that memexpose_space_withdraw() finds it.
  */
 void memexpose_space_ops(struct memexpose_device_ops *ops);
