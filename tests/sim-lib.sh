@@ -191,13 +191,11 @@ mapped() {
 # counter SLOT NAME: one of its counters becomes $reply.
 counter() {
     counter_value=
-    tell "$1" stats
-    for counter_line in 1 2 3 4 5 6 7 8 9 10 11 12; do
-        answer "$1"
+    tell "$1" 'stats; reg 0x28 1'
+    while answer "$1"; [ "$reply" != 0x00 ] && [ "$reply" != '(no more)' ]; do
         [ "${reply% *}" != "$2" ] || counter_value=${reply#* }
     done
     reply=$counter_value
-    : "$counter_line"
 }
 
 # counted SLOT NAME VALUE

@@ -222,8 +222,10 @@ do
     answer b
     equal "before $command" "$reply" 0x00
     case $command in
-    read* | dump*) traced b '-> mem READ prio 3 offset 0x0 size 8' ;;
-    write* | *zeros) traced b '-> mem WRITE prio 3 offset 0x0 size 8' ;;
+    read*) traced b '-> mem READ prio 3 offset 0x0 size 8' ;;
+    dump*) traced b '-> mem READ_BLOCK prio 3 offset 0x0 size ' ;;
+    write*) traced b '-> mem WRITE prio 3 offset 0x0 size 8' ;;
+    *zeros) traced b '-> mem WRITE_BLOCK prio 3 offset 0x0 size 65536' ;;
     unmap*) traced b '-> mem REG_INV prio 1' ;;
     esac
     send_signal TERM b
@@ -238,7 +240,7 @@ holds "a partial file was left" ! -e "$directory/never"
 # A dump that is under way, and a peer that leaves in the middle of it.
 for end in TERM KILL; do
     launch a --listen "$name" --ram 0:256M,private
-    launch b --connect "$name"
+    launch b --connect "$name" --block=off
     tell b "dump 0 256M $directory/never"
     traced b 'offset 0x1000 '
     if [ $end = TERM ]; then

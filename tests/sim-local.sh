@@ -271,7 +271,7 @@ json '{"command":"ldump","address":"0xff","size":3,"data":"004100"}' \
 cases=$((cases + 1))
 simulate --json -c 'ldump 0 0x1001; stats; regions' < /dev/null
 [ "$(wc -l < "$out")" = 3 ] || complain "--json: expected 3 objects"
-grep -q '^{"command":"stats","requests_sent":0,.*,"violations":0}$' "$out" ||
+grep -q '^{"command":"stats","requests_sent":0,.*,"violations":0,.*}$' "$out" ||
     complain "--json stats"
 
 # The device without a peer.
@@ -293,10 +293,11 @@ simulate -c stats < /dev/null
 for counter in requests_sent requests_served shares_sent shares_received \
     invalidations_sent invalidations_received interrupts_sent \
     interrupts_received interrupts_dropped mapped_ranges mapped_bytes \
-    violations; do
+    violations blocks_sent blocks_served offers_sent offers_received polls \
+    poll_hits poll_misses poll_time; do
     grep -qx "$counter 0" "$out" || complain "stats: $counter"
 done
-[ "$(wc -l < "$out")" = 12 ] || complain "stats: expected 12 lines"
+[ "$(wc -l < "$out")" = 20 ] || complain "stats: expected 20 lines"
 
 # Standard output that takes nothing.
 cases=$((cases + 2))

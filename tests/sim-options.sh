@@ -179,6 +179,11 @@ for option in --request-timeout --connect-timeout; do
     done
 done
 
+for time in -1 x 1s 1K 0x10 ' 1' '' 1000000001 99999999999999999999999; do
+    bad_here "--poll-ns: '$time': expected NS, a time in nanoseconds" \
+        --poll-ns="$time"
+done
+
 # What is good.
 accepted --ram 0:4K --ram 4K:1 --ram 1M:0x1001,ro --ram 2M:4k,private \
     --mmio 0xfffffffffffffffe:2 --mmio 8K:4K,model=counter
@@ -191,6 +196,8 @@ accepted --window 4G,at=8G --ram 0:1M
 accepted --hello=off --subpriority=1 --seals=require --share=off \
     --name=somebody --request-timeout=1 --connect-timeout=1
 accepted --name="$(printf '%032d' 0)" --hello require
+accepted --poll-ns=0
+accepted --poll-ns 1000000000
 accepted --mem-socket "$directory/a" --intr-socket "$directory/b"
 
 # Sockets that cannot be had.
@@ -214,8 +221,8 @@ simulate --version
 grep -q '^memexpose-sim [0-9]' "$directory/out" || complain "--version"
 simulate --listen "$name" --help
 for option in listen connect mem-socket intr-socket ram mmio window hello \
-    subpriority seals peer-uid share name request-timeout connect-timeout json trace \
-    script help version; do
+    subpriority seals peer-uid share name request-timeout connect-timeout \
+    poll-ns json trace script help version; do
     grep -q -e "--$option" "$directory/out" ||
         complain "--help does not tell of --$option"
 done

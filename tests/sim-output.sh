@@ -56,7 +56,7 @@ if command -v jq > /dev/null; then
         10000
     equal "counters in stats" \
         "$(jq -r 'select(.command == "stats") | map(numbers) | length' \
-            "$directory/json")" 12
+            "$directory/json")" 20
 elif command -v python3 > /dev/null; then
     equal "objects that python3 knows" "$(python3 -c '
 import json, sys

@@ -13,12 +13,15 @@
 #include "numbers.h"
 #include "output.h"
 
+/* As a change of the memory map, after which more may be pushed. */
 COMMAND(map)
 {
-    if (memory_add_ram(&sim->memory, words->word[1], &sim->failure) < 0) {
-        return fail_prefix(&sim->failure, "%s", command->name);
-    }
-    return 0;
+    int ret;
+
+    memexpose_map_change_begin(sim->loop.group);
+    ret = memory_add_ram(&sim->memory, words->word[1], &sim->failure);
+    memexpose_map_change_end(sim->loop.group);
+    return ret < 0 ? fail_prefix(&sim->failure, "%s", command->name) : 0;
 }
 
 COMMAND(unmap)
@@ -180,32 +183,46 @@ COMMAND(regions)
     return ret;
 }
 
+/* What is counted for the device, and for the group. */
+struct all_stats {
+    struct memexpose_stats device;
+    struct memexpose_group_stats group;
+};
+
 /* One number of the statistics. */
 struct counter {
     const char *name;
     size_t offset;
 };
 
-#define COUNTER(name) { #name, offsetof(struct memexpose_stats, name) }
+#define COUNTER(of, name) { #name, offsetof(struct all_stats, of.name) }
 
 static const struct counter counters[] = {
-    COUNTER(requests_sent),
-    COUNTER(requests_served),
-    COUNTER(shares_sent),
-    COUNTER(shares_received),
-    COUNTER(invalidations_sent),
-    COUNTER(invalidations_received),
-    COUNTER(interrupts_sent),
-    COUNTER(interrupts_received),
-    COUNTER(interrupts_dropped),
-    COUNTER(mapped_ranges),
-    COUNTER(mapped_bytes),
-    COUNTER(violations),
+    COUNTER(device, requests_sent),
+    COUNTER(device, requests_served),
+    COUNTER(device, shares_sent),
+    COUNTER(device, shares_received),
+    COUNTER(device, invalidations_sent),
+    COUNTER(device, invalidations_received),
+    COUNTER(device, interrupts_sent),
+    COUNTER(device, interrupts_received),
+    COUNTER(device, interrupts_dropped),
+    COUNTER(device, mapped_ranges),
+    COUNTER(device, mapped_bytes),
+    COUNTER(device, violations),
+    COUNTER(device, blocks_sent),
+    COUNTER(device, blocks_served),
+    COUNTER(device, offers_sent),
+    COUNTER(device, offers_received),
+    COUNTER(group, polls),
+    COUNTER(group, poll_hits),
+    COUNTER(group, poll_misses),
+    COUNTER(group, poll_time),
 };
 
 enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
 
-static uint64_t counter_value(const struct memexpose_stats *stats,
+static uint64_t counter_value(const struct all_stats *stats,
                               const struct counter *counter)
 {
     uint64_t value;
@@ -214,8 +231,7 @@ static uint64_t counter_value(const struct memexpose_stats *stats,
     return value;
 }
 
-static int print_json_stats(struct sim *sim,
-                            const struct memexpose_stats *stats)
+static int print_json_stats(struct sim *sim, const struct all_stats *stats)
 {
     json_t *object = json_pack("{s:s}", "command", "stats");
     size_t i;
@@ -233,14 +249,15 @@ static int print_json_stats(struct sim *sim,
 
 COMMAND(stats)
 {
-    struct memexpose_stats stats;
+    struct all_stats stats;
     size_t i;
     int ret = 0;
 
     (void)command;
     (void)words;
     memset(&stats, 0, sizeof(stats));
-    memexpose_device_stats(sim->device, &stats, sizeof(stats));
+    memexpose_device_stats(sim->device, &stats.device, sizeof(stats.device));
+    memexpose_group_stats(sim->loop.group, &stats.group, sizeof(stats.group));
     if (sim->options.json) {
         return print_json_stats(sim, &stats);
     }

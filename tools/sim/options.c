@@ -11,6 +11,8 @@
 
 #define SECOND INT64_C(1000000000)
 
+#define LONGEST_POLLING 1000000000
+
 const char options_help[] =
 "usage: memexpose-sim --listen NAME | --connect NAME [OPTION]...\n"
 "\n"
@@ -31,9 +33,12 @@ const char options_help[] =
 "                             must shared objects be sealed? (prefer)\n"
 "  --peer-uid=UID|self        only a process of this user may be the peer\n"
 "  --share=on|off             off keeps exported memory on the link (on)\n"
+"  --push=on|off              share all that can be when a peer comes (off)\n"
+"  --block=on|off             up to 64 KiB in a message (on)\n"
 "  --name=NAME                what this peer calls itself\n"
 "  --request-timeout=MS       for accesses (5000) and map changes (2000)\n"
 "  --connect-timeout=MS       how long to wait for a peer (10000)\n"
+"  --poll-ns=NS               how long to poll before sleeping (0)\n"
 "  --json                     results as JSON, an object a line\n"
 "  --trace[=FILE]             one line for each message\n"
 "  --script FILE              run the commands in FILE\n"
@@ -57,9 +62,12 @@ enum {
     OPTION_SEALS,
     OPTION_PEER_UID,
     OPTION_SHARE,
+    OPTION_PUSH,
+    OPTION_BLOCK,
     OPTION_NAME,
     OPTION_REQUEST_TIMEOUT,
     OPTION_CONNECT_TIMEOUT,
+    OPTION_POLL_NS,
     OPTION_JSON,
     OPTION_TRACE,
     OPTION_SCRIPT,
@@ -80,9 +88,12 @@ static const struct option long_options[] = {
     { "seals", required_argument, NULL, OPTION_SEALS },
     { "peer-uid", required_argument, NULL, OPTION_PEER_UID },
     { "share", required_argument, NULL, OPTION_SHARE },
+    { "push", required_argument, NULL, OPTION_PUSH },
+    { "block", required_argument, NULL, OPTION_BLOCK },
     { "name", required_argument, NULL, OPTION_NAME },
     { "request-timeout", required_argument, NULL, OPTION_REQUEST_TIMEOUT },
     { "connect-timeout", required_argument, NULL, OPTION_CONNECT_TIMEOUT },
+    { "poll-ns", required_argument, NULL, OPTION_POLL_NS },
     { "json", no_argument, NULL, OPTION_JSON },
     { "trace", optional_argument, NULL, OPTION_TRACE },
     { "script", required_argument, NULL, OPTION_SCRIPT },
@@ -238,6 +249,21 @@ static int parse_request_timeout(struct options *options, const char *word,
     return 0;
 }
 
+/* Decimal digits and nothing else. */
+static int parse_poll_ns(struct options *options, const char *word,
+                         struct failure *failure)
+{
+    bool digits = *word && word[strspn(word, "0123456789")] == '\0';
+    unsigned long long time = strtoull(word, NULL, 10);
+
+    if (!digits || time > LONGEST_POLLING) {
+        return fail(failure, "'%s': expected NS, a time in nanoseconds of 0 "
+                    "to %d", word, LONGEST_POLLING);
+    }
+    options->poll_time = (int64_t)time;
+    return 0;
+}
+
 static int parse_side(struct options *options, bool connect, const char *word,
                       struct failure *failure)
 {
@@ -309,6 +335,14 @@ static int parse_option(struct options *options, int option, char *word,
         ret = choose(failure, on_off_choices, word, &value);
         config->share = value;
         return ret;
+    case OPTION_PUSH:
+        ret = choose(failure, on_off_choices, word, &value);
+        config->push = value;
+        return ret;
+    case OPTION_BLOCK:
+        ret = choose(failure, on_off_choices, word, &value);
+        config->block = value;
+        return ret;
     case OPTION_NAME:
         return parse_name(options, word, failure);
     case OPTION_REQUEST_TIMEOUT:
@@ -316,6 +350,8 @@ static int parse_option(struct options *options, int option, char *word,
     case OPTION_CONNECT_TIMEOUT:
         return number_milliseconds(failure, "MS", word, 1,
                                    &options->connect_timeout);
+    case OPTION_POLL_NS:
+        return parse_poll_ns(options, word, failure);
     case OPTION_JSON:
         options->json = true;
         return 0;

@@ -32,6 +32,7 @@ struct options {
     bool window_placed;         /* --window SIZE,at= */
     uint64_t window_start;
     int64_t connect_timeout;    /* nanoseconds */
+    int64_t poll_time;          /* likewise: before sleeping */
     char own_name[MEMEXPOSE_NAME_SIZE]; /* if --name is not given */
     bool json;
     bool trace;

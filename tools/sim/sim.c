@@ -82,6 +82,10 @@ int sim_open(struct sim *sim)
     int ret;
 
     ret = loop_create_group(&sim->loop);
+    if (ret == 0) {
+        ret = memexpose_group_set_polling(sim->loop.group, options->poll_time,
+                                          options->poll_time);
+    }
     if (ret < 0) {
         return fail(&sim->failure, "%s", strerror(-ret));
     }
