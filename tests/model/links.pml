@@ -18,113 +18,11 @@
  * guest's wait, so the guest goes on only after it, and the machine reads only
  * while the innermost frame waits.
  *
- * -DCONFIG_x chooses a configuration, -DMUTANT_x breaks one rule.
+ * -DCONFIG_x chooses a configuration, -DMUTANT_x breaks one rule, -DPUSH has
+ * the feature push (section 9, links-push.h).
  */
 
-/* --- configurations ------------------------------------------------------- */
-
-#include "links-config.h"
-
-#ifndef BREAKS
-#define BREAKS 0                /* how often links end */
-#endif
-#ifndef CANCELS
-#define CANCELS 0               /* accesses given up */
-#endif
-#ifndef RANGES
-#define RANGES 1
-#endif
-#ifndef NESTED
-#define NESTED 0                /* services that try an access of their own */
-#endif
-
-#define ENDS (2 * LINKS)
-#define PEER(e) ((e) ^ 1)
-#define EXPORTER(e) OWNER(PEER(e))
-#define ALL_RANGES ((1 << RANGES) - 1)
-#define SLOTS (GUESTS + MACHINES)       /* who may wait for an access */
-
-/* --- properties ----------------------------------------------------------- */
-
-/* Never true: their names show in what pan says of a violated assertion. */
-bit P_no_deadlock;      /* whoever waits gets on */
-bit P_answered_once;    /* a response has its request, and one only */
-bit P_all_answered;     /* and each request its response, or the end */
-bit P_untouched_in_change; /* none in one's own map change */
-bit P_one_kept;         /* per class */
-bit P_nothing_stale;    /* after an acknowledgement */
-bit P_priority;         /* a number shows class and sender */
-bit P_one_service;      /* the consumer is not entered again */
-bit P_ledger_true;      /* what it has was shared on this connection */
-bit P_same_connection;  /* nothing of an earlier one is taken */
-bit P_bounded;          /* four messages at most are under way */
-bit P_removed_first;    /* before a later response reaches the guest */
-
-#define CHECK(property, condition) assert((condition) || property)
-
-/* --- state ---------------------------------------------------------------- */
-
-mtype = { INV, ACC, INV_RET, ACC_RET };
-mtype = { NONE, KEPT, SERVICE };                /* incoming requests */
-mtype = { ABSENT, ACCEPTED, MAPPED };           /* shares at the importer */
-mtype = { IDLE, WAITS, DONE };                  /* local accesses */
-
-/* type, priority, range, version of the share or 0, connection */
-#ifdef MUTANT_BLOCKING_SEND
-#define ROOM 1
-bool sending[MACHINES];         /* a thread is, with the lock held */
-#define UNLOCKED(m) (!sending[m])
-#else
-#define ROOM 4
-#define UNLOCKED(m) true
-#endif
-chan wire[ENDS] = [ROOM] of { mtype, byte, byte, byte, byte };
-
-/* struct mx_session: index class + 2 * end */
-bool out[2 * ENDS];             /* outstanding: mx_outgoing */
-mtype in[2 * ENDS] = NONE;      /* mx_incoming */
-byte in_range[2 * ENDS];
-
-/* struct mx_link */
-bool up[ENDS] = true;
-byte sent[ENDS];                /* the slot that waits for it, 0: nobody */
-byte inv_queue[ENDS];           /* ranges whose REG_INV waits to be sent */
-bool cut[LINKS];                /* the sockets are closed */
-byte connection[LINKS];         /* generation */
-byte breaks = BREAKS;
-byte cancels = CANCELS;
-
-/* struct memexpose_device */
-byte ledger[ENDS];              /* ranges shared with the peer */
-byte given[ENDS];               /* what really was, on this connection */
-mtype mapping[ENDS * RANGES] = ABSENT;
-byte mapped_version[ENDS * RANGES];
-bool going[ENDS];               /* unreachable, not yet removed */
-byte version[MACHINES * RANGES] = 1;    /* of the memory behind a range */
-
-/* struct memexpose_group */
-bool in_service[MACHINES];
-bit services[MACHINES];         /* in truth */
-bool service_waits[MACHINES];   /* in mx_group_wait() */
-byte map_changes[MACHINES];
-bool changed[MACHINES];         /* map_change_count is another */
-mtype access[SLOTS + 1] = IDLE; /* struct mx_request, by slot; 0 unused */
-bool guest_waits[SLOTS + 1];    /* for a map change */
-byte finished;                  /* guests */
-
-#ifdef LOOKS
-/*
- * Kept requests are looked at when one comes and on three occasions.  The
- * library looks after every event (pump() in lib/group.c), of which these are
- * the ones that matter.
- */
-bool look[MACHINES];
-#define LOOK(m) look[m] = true
-#define LOOKED(m) look[m]
-#else
-#define LOOK(m) skip
-#define LOOKED(m) true
-#endif
+#include "links-state.h"
 
 /* --- arbitration (section 3) ---------------------------------------------- */
 
@@ -187,7 +85,7 @@ bool look[MACHINES];
 #define INVALIDATES(e, m) (OWNER(e) == m && PENDING(e))
 #define INVALIDATING(m) OVER_ENDS(INVALIDATES, m)
 #define WORTH_A_LOOK(e, m) (OWNER(e) == m && up[e] && \
-    (SERVICEABLE(e, 0) || ACCESS_SERVICEABLE(e)))
+    (SERVICEABLE(e, 0) || ACCESS_SERVICEABLE(e) || OFFERABLE(e)))
 
 /*
  * Who reads.  One thread reads only while its innermost frame waits; with more
@@ -226,6 +124,8 @@ bool look[MACHINES];
     fi
 #endif
 
+#include "links-push.h"
+
 /* send_invalidation() */
 inline send_invalidation(e)
 {
@@ -248,7 +148,8 @@ inline send_invalidation(e)
 inline take_share(e)
 {
     if
-    :: share != 0 && mapping[(e) * RANGES + range] == ABSENT ->
+    :: share != 0 && mapping[(e) * RANGES + range] == ABSENT &&
+       !SINCE(e, range) ->
         mapping[(e) * RANGES + range] = ACCEPTED;
         mapped_version[(e) * RANGES + range] = share
     :: else
@@ -266,7 +167,11 @@ inline receive(e)
         CHECK(P_one_kept, in[2 * (e) + class] == NONE);
         in[2 * (e) + class] = KEPT;
         in_range[2 * (e) + class] = range;
+        HOLD_AT(e, type);
         LOOK(OWNER(e))
+#ifdef PUSH
+    :: type == OFFER || type == OFFERS_END -> take_offer(e)
+#endif
     :: else ->
         class = (type == ACC_RET);
         CHECK(P_answered_once, out[2 * (e) + class]);
@@ -278,6 +183,8 @@ inline receive(e)
         if
         :: class == 0 -> send_invalidation(e)
         :: class == 1 && sent[e] != 0 ->
+            CHECK(P_done_once, touched[e]);
+            touched[e] = false;
             take_share(e);
 #ifdef MUTANT_COMPLETES_INNERMOST
             /* the loop that read it takes it for its own */
@@ -289,14 +196,19 @@ inline receive(e)
             access[sent[e]] = DONE;
 #endif
             sent[e] = 0
-        :: else                 /* given up: discarded, its share too */
+        :: else ->              /* given up: discarded, its share too */
+            touched[e] = false
         fi
     fi;
     type = INV; prio = 0; range = 0; share = 0; number = 0; class = 0
 }
 
 #ifdef MUTANT_ACCEPTED_SURVIVES
-#define GOES(e, r) (mapping[(e) * RANGES + r] == MAPPED)
+#define GOES(e, r) (mapping[(e) * RANGES + r] == MAPPED || \
+                    mapping[(e) * RANGES + r] == OFFERED)
+#elif defined(MUTANT_OFFERED_SURVIVES)
+#define GOES(e, r) (mapping[(e) * RANGES + r] == MAPPED || \
+                    mapping[(e) * RANGES + r] == ACCEPTED)
 #else
 #define GOES(e, r) (mapping[(e) * RANGES + r] != ABSENT)
 #endif
@@ -320,6 +232,7 @@ inline service_invalidation(e)
 {
     range = in_range[2 * (e)];
     detach(e, range);
+    NOTE_SINCE(e, range);
     in[2 * (e)] = NONE;
     in_range[2 * (e)] = 0;
     PUT(e, INV_RET, NUMBER(0, PEER(e)), range, 0);
@@ -353,7 +266,8 @@ inline drop_mapping(e, r)
         mapping[(e) * RANGES + r] = ABSENT;
         mapped_version[(e) * RANGES + r] = 0
 #endif
-    :: mapping[(e) * RANGES + r] == ACCEPTED ->
+    :: mapping[(e) * RANGES + r] == ACCEPTED ||
+       mapping[(e) * RANGES + r] == OFFERED ->
 #ifndef MUTANT_KEEPS_ACCEPTED
         mapping[(e) * RANGES + r] = ABSENT;
         mapped_version[(e) * RANGES + r] = 0
@@ -389,6 +303,8 @@ inline tear_down(e)
     in_service[OWNER(e)] = false;
 #endif
     given[e] = 0;
+    touched[e] = false;
+    START_PUSH(e);
     drop_mapping(e, 0);
 #if RANGES > 1
     drop_mapping(e, 1);
@@ -428,6 +344,7 @@ end:
     :: atomic {
         up[e] && READS(e) && nempty(wire[PEER(e)]) ->
         wire[PEER(e)] ? type, prio, range, share, number;
+        LOOK_AT_ROOM(PEER(e));
         receive(e)
     }
     :: atomic {
@@ -455,7 +372,10 @@ end:
     :: atomic { (e & 1) == 0 && !up[e] && !up[PEER(e)] && cut[e >> 1] ->
         connect(e >> 1)
     }
-    :: atomic { !up[e] && !cut[e >> 1] -> up[e] = true }
+    :: atomic { !up[e] && !cut[e >> 1] ->
+        up[e] = true;
+        LOOK(OWNER(e))
+    }
 #endif
 #ifdef LOOKS
     :: atomic { e == FIRST_END(OWNER(e)) && look[OWNER(e)] &&
@@ -471,7 +391,8 @@ end:
 inline map_change_begin(m)
 {
     map_changes[m]++;
-    changed[m] = true
+    changed[m] = true;
+    STOP_OFFERS(m)
 }
 
 /* invalidate_shares(): each entry that is hit, on every link */
@@ -506,6 +427,7 @@ inline invalidate(m, r)
 inline commit(m, r)
 {
     version[(m) * RANGES + r]++;
+    TURN_MAPPABLE(m, r);
     range = r;
     CHECK(P_nothing_stale, !OVER_ENDS(STALE, m));
     range = 0
@@ -516,6 +438,7 @@ inline map_change_end(m)
 {
     map_changes[m]--;
     changed[m] = true;
+    OFFER_AGAIN(m);
 #ifndef MUTANT_NO_LOOK_AT_MAP_CHANGE
     LOOK(m)
 #endif
@@ -531,7 +454,7 @@ inline respond(e)
     :: true
 #else
     if
-    :: (changed[m] || map_changes[m] > 0) -> share = 0
+    :: (changed[m] || map_changes[m] > 0 || NO_SHARE_YET(e)) -> share = 0
     :: else
 #endif
     fi;
@@ -543,8 +466,12 @@ inline respond(e)
 #endif
     :: else
     fi;
+#ifdef MUTANT_ANSWERED_STAYS_KEPT
+    in[2 * (e) + 1] = KEPT;
+#else
     in[2 * (e) + 1] = NONE;
     in_range[2 * (e) + 1] = 0;
+#endif
     PUT(e, ACC_RET, NUMBER(1, PEER(e)), wanted, share)
 }
 
@@ -566,6 +493,9 @@ proctype Service(byte m)
 
 end:
     do
+#ifdef PUSH
+    :: offer_one()
+#endif
     :: atomic {
         if
         BEGINS(0)
@@ -580,6 +510,8 @@ end:
 #endif
         fi;
         CHECK(P_one_service, services[m] == 0);
+        CHECK(P_done_once, !touched[PEER(e)]);
+        touched[PEER(e)] = out[2 * PEER(e) + 1];
         /* one begun before the change may go on beside it */
         CHECK(P_untouched_in_change, map_changes[m] == 0);
         in[2 * e + 1] = SERVICE;
@@ -588,7 +520,7 @@ end:
         wanted = in_range[2 * e + 1];
         mine = connection[e >> 1];
 #ifdef MUTANT_SHARE_BEFORE_ACCESS
-        share = version[m * RANGES + wanted];
+        share = SHARE(m, wanted);
 #endif
     }
         /* perform(): the access itself, which may do more than touch */
@@ -619,13 +551,13 @@ end:
             /* it moves its own target */
             atomic {
                 UNLOCKED(m) -> map_change_begin(m);
-                invalidate(m, wanted);
+                invalidate(m, SERVICE_RANGE);
                 service_waits[m] = true
             }
             atomic {
                 UNLOCKED(m) && !INVALIDATING(m) ->
                 service_waits[m] = false;
-                commit(m, wanted)
+                commit(m, SERVICE_RANGE)
             }
             atomic { UNLOCKED(m) -> map_change_end(m) }
         :: true
@@ -634,7 +566,7 @@ end:
         atomic {
             UNLOCKED(m) -> changed[m] = false;
 #ifndef MUTANT_SHARE_BEFORE_ACCESS
-            share = version[m * RANGES + wanted]
+            share = SHARE(m, wanted)
 #endif
         }
         atomic {
@@ -665,23 +597,31 @@ end:
 
 /* --- local threads -------------------------------------------------------- */
 
+#ifdef MUTANT_HELD_IS_SENT
+#define LOOKED_BEFORE looked
+#else
+#define LOOKED_BEFORE false
+#endif
+
 /* access_locked(): directly where it is mapped, else over the link */
 inline submit(e, r, slot)
 {
     if
-    :: up[e] && mapping[(e) * RANGES + r] != MAPPED ->
+    :: up[e] && (mapping[(e) * RANGES + r] != MAPPED || LOOKED_BEFORE) ->
+        CHECK_DIRECT(e, r);
+        CLEAR_SINCE(e);
         out[2 * (e) + 1] = true;
         sent[e] = slot;
         access[slot] = WAITS;
         PUT(e, ACC, NUMBER(1, e), r, 0)
-    :: up[e] && mapping[(e) * RANGES + r] == MAPPED ->
+    :: up[e] && mapping[(e) * RANGES + r] == MAPPED && !LOOKED_BEFORE ->
         CHECK(P_nothing_stale, FRESH(e, r))
     :: !up[e]                   /* result 1 */
     fi
 }
 
 /* A second access waits locally for its turn: link->waiting. */
-#define MAY_SUBMIT(e) (!up[e] || !out[2 * (e) + 1] || \
+#define MAY_SUBMIT(e) (!up[e] || (!out[2 * (e) + 1] && !HOLDS(e)) || \
     mapping[(e) * RANGES + range] == MAPPED)
 
 /* access_done() */
@@ -697,6 +637,9 @@ proctype Guest(byte m; byte slot)
     byte accesses = GUEST_ACCESSES(slot);
     byte changes = GUEST_CHANGES(slot);
     byte e, range, mask;
+#ifdef MUTANT_HELD_IS_SENT
+    bool looked;
+#endif
 
     do
     :: accesses > 0 -> accesses--;
@@ -708,9 +651,14 @@ proctype Guest(byte m; byte slot)
         fi;
 #if RANGES > 1
         if
-        :: range = 0
-        :: range = 1
+        :: GUEST_RANGES(slot) & 1 -> range = 0
+        :: GUEST_RANGES(slot) & 2 -> range = 1
         fi;
+#endif
+#ifdef MUTANT_HELD_IS_SENT
+        atomic { GUEST_ON_TOP(m) -> looked = (up[e] && HOLDS(e) &&
+            mapping[e * RANGES + range] != MAPPED)
+        }
 #endif
         atomic {
             GUEST_ON_TOP(m) && MAY_SUBMIT(e) -> submit(e, range, slot)
@@ -732,14 +680,18 @@ proctype Guest(byte m; byte slot)
     :: changes > 0 -> changes--;
         atomic {
             if
+#ifndef GROWS
             :: mask = 1
+#endif
 #if RANGES > 1
-            :: mask = ALL_RANGES
+            :: CHANGES_ALL -> mask = ALL_RANGES
 #endif
             fi;
             GUEST_ON_TOP(m) -> map_change_begin(m)
         }
+#ifndef GROWS
         atomic { GUEST_ON_TOP(m) -> invalidate(m, 0) }
+#endif
 #if RANGES > 1
         if
         :: mask & 2 -> atomic { GUEST_ON_TOP(m) -> invalidate(m, 1) }
@@ -755,10 +707,18 @@ proctype Guest(byte m; byte slot)
         }
 #endif
         guest_waits[slot] = true;
+#ifdef HURRIES
+        if
+        :: HURRIES(slot) -> goto proceed   /* nothing has really changed */
+        :: true
+        fi;
+#endif
         atomic {
             GUEST_ON_TOP(m) && !INVALIDATING(m) ->
             guest_waits[slot] = false;
+#ifndef GROWS
             commit(m, 0);
+#endif
 #if RANGES > 1
             if
             :: mask & 2 -> commit(m, 1)
@@ -767,7 +727,8 @@ proctype Guest(byte m; byte slot)
 #endif
             mask = 0
         }
-        atomic { map_change_end(m) }
+proceed:
+        atomic { map_change_end(m); mask = 0; guest_waits[slot] = false }
     :: break
     od;
     finished++
@@ -784,7 +745,12 @@ init {
     atomic {
         i = 0;
         do
-        :: i < ENDS -> run Link(i); i++
+        :: i < ENDS ->
+#ifdef OFFERED_FIRST
+            begin_with(i);
+#endif
+            run Link(i);
+            i++
         :: else -> break
         od;
         i = 0;
@@ -806,5 +772,6 @@ init {
     timeout;                    /* nobody can take another step */
     CHECK(P_no_deadlock, finished == GUESTS && !in_service[0] &&
           !in_service[MACHINES - 1] && !in_service[1]);
-    CHECK(P_all_answered, !OVER_ENDS(BUSY, 0))
+    CHECK(P_all_answered, !OVER_ENDS(BUSY, 0));
+    CHECK(P_no_deadlock, !OVER_ENDS(HELD, 0))
 }
