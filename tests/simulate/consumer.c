@@ -14,11 +14,18 @@
 
 struct time_spent {
     int64_t began;
+    unsigned remakes;           /* of the device that calls */
 };
 
-static struct time_spent enter_callback(struct sim_device *device)
+/* In a run only what is mapped changes, and only this device's. */
+static struct time_spent enter(struct sim_device *device, bool mapping)
 {
-    struct time_spent spent = { world.now };
+    struct time_spent spent = { world.now, device->remakes };
+    const struct sim_device *updating = fiber_current->updating;
+
+    SIM_CHECK(!updating || (mapping && updating == device),
+              "%s: something else is called in a run of map and unmap",
+              device->process->name);
 
     device->inside++;
     fiber_current->inside[device->index]++;
@@ -26,11 +33,18 @@ static struct time_spent enter_callback(struct sim_device *device)
     return spent;
 }
 
+static struct time_spent enter_callback(struct sim_device *device)
+{
+    return enter(device, false);
+}
+
 /* A wait may take longer by what callbacks took meanwhile. */
 static void leave_callback(struct sim_device *device, struct time_spent spent)
 {
-    device->inside--;
-    fiber_current->inside[device->index]--;
+    if (spent.remakes == device->remakes) {
+        device->inside--;
+        fiber_current->inside[device->index]--;
+    }
     fiber_current->depth--;
     fiber_current->process->callbacks += world.now - spent.began;
 }
@@ -58,10 +72,12 @@ static struct time_spent begin_service(struct sim_device *device)
 
     SIM_CHECK(device->resolved || process->in_service == 0,
               "%s services two accesses at a time", process->name);
-    SIM_CHECK(device->resolved || process->group->map_changes == 0,
-              "%s services an access in a map change", process->name);
+    if (!device->pieces) {      /* much may begin between two of them */
+        SIM_CHECK(device->resolved || process->group->map_changes == 0,
+                  "%s services an access in a map change", process->name);
+        check_beats(device);
+    }
     device->resolved = false;
-    check_beats(device);
     process->in_service++;
     device->callbacks++;
     totals.served++;
@@ -116,7 +132,7 @@ static void control(struct sim_device *device, uint64_t value)
     switch (value % 8) {
     case 0:
     case 1:
-        move_slot(process, (unsigned)(value / 8 % SLOTS));
+        move_slot(process, (unsigned)(value / 8 % slot_count()));
         break;
     case 2:
     case 3:
@@ -155,6 +171,20 @@ static int find_cell(uint64_t address, unsigned *slot, unsigned *cell)
     return 0;
 }
 
+/* The part of a block that lies in bulk memory is one that was sent. */
+static void check_performed(struct process *process, uint64_t address,
+                            const uint8_t *bytes, size_t count)
+{
+    uint64_t end = address + count;
+    uint64_t from = address > BULK ? address : BULK;
+
+    end = end < BULK + BULK_ALL ? end : BULK + BULK_ALL;
+    if (from < end) {
+        bulk_performed(process->index, from - BULK, bytes + (from - address),
+                       (size_t)(end - from));
+    }
+}
+
 static int on_read(void *opaque, uint64_t address, unsigned bytes,
                    uint64_t *value)
 {
@@ -189,6 +219,10 @@ static int on_write(void *opaque, uint64_t address, unsigned bytes,
     if (address >= CONTROL) {
         control(device, value);
     } else {
+        uint8_t copy[8];
+
+        mx_value_to_bytes(value, copy);
+        check_performed(process, address, copy, bytes);
         ret = memexpose_space_write(process->space, address, bytes, value);
         if (ret == 0 && find_cell(address, &slot, &cell)) {
             oracle_performed(process->index, slot, cell, value, began);
@@ -198,6 +232,65 @@ static int on_write(void *opaque, uint64_t address, unsigned bytes,
         }
     }
     end_service(device, spent);
+    return ret;
+}
+
+static int on_read_block(void *opaque, uint64_t address, void *buffer,
+                         size_t bytes, size_t *done)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = begin_service(device);
+    int ret;
+
+    sim_trace("services a block read of 0x%zx at 0x%llx", bytes,
+              (unsigned long long)address);
+    ret = memexpose_space_read_block(device->process->space, address, buffer,
+                                     bytes, done);
+    end_service(device, spent);
+    return ret;
+}
+
+static int on_write_block(void *opaque, uint64_t address, const void *buffer,
+                          size_t bytes, size_t *done)
+{
+    struct sim_device *device = opaque;
+    struct process *process = device->process;
+    struct time_spent spent = begin_service(device);
+    int ret;
+
+    sim_trace("services a block write of 0x%zx at 0x%llx", bytes,
+              (unsigned long long)address);
+    check_performed(process, address, buffer, bytes);
+    fiber_linger();
+    check_performed(process, address, buffer, bytes);
+    ret = memexpose_space_write_block(process->space, address, buffer, bytes,
+                                      done);
+    if (ret == 0 && sim_chance(1, 12)) {        /* it moves its own target */
+        move_slot(process, SLOTS + sim_below(BULKS));
+    }
+    end_service(device, spent);
+    return ret;
+}
+
+/* No access is serviced meanwhile, and no map change is under way. */
+static int on_next_share(void *opaque, uint64_t address,
+                         struct memexpose_share *share)
+{
+    struct sim_device *device = opaque;
+    struct process *process = device->process;
+    struct time_spent spent = enter_callback(device);
+    int ret;
+
+    SIM_CHECK(process->in_service == 0, "%s offers within a service",
+              process->name);
+    SIM_CHECK(process->group->map_changes == 0, "%s offers in a map change",
+              process->name);
+    process->in_service++;
+    fiber_linger();
+    ret = memexpose_space_next_share(process->space, address, share);
+    fiber_linger();
+    process->in_service--;
+    leave_callback(device, spent);
     return ret;
 }
 
@@ -220,10 +313,23 @@ static int on_resolve(void *opaque, uint64_t address,
 
 /* --- what is mapped ------------------------------------------------------ */
 
+/* As long as the peer has that there, it is no use to offer it again. */
+static void note_declined(struct sim_device *device,
+                          const struct memexpose_range *range)
+{
+    unsigned i;
+
+    for (i = 0; i < PLACES; i++) {
+        if (slot_address(i) == range->start) {
+            device->declined[i] = memory_id(memory_at(range->host));
+        }
+    }
+}
+
 static int on_map(void *opaque, const struct memexpose_range *range)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback(device);
+    struct time_spent spent = enter(device, true);
     bool takes = !sim_chance(1, 40);
 
     sim_trace("maps 0x%llx bytes at 0x%llx%s", (unsigned long long)range->size,
@@ -231,8 +337,10 @@ static int on_map(void *opaque, const struct memexpose_range *range)
     SIM_CHECK(device->process->group->map_changes == 0,
               "%s maps in a map change of its own", device->process->name);
     fiber_linger();
+    device->maps++;
     if (!takes) {
         memory_refuse(range->host);
+        note_declined(device, range);
     }
     leave_callback(device, spent);
     return takes ? 0 : -ENOMEM;
@@ -288,7 +396,7 @@ static bool remove_later(struct sim_device *device, uint64_t id)
 static int on_unmap(void *opaque, const struct memexpose_range *range)
 {
     struct sim_device *device = opaque;
-    struct time_spent spent = enter_callback(device);
+    struct time_spent spent = enter(device, true);
     bool later = sim_chance(1, 4);
 
     sim_trace("unmaps 0x%llx%s", (unsigned long long)range->start,
@@ -300,6 +408,22 @@ static int on_unmap(void *opaque, const struct memexpose_range *range)
     }
     leave_callback(device, spent);
     return later ? MEMEXPOSE_UNMAP_LATER : 0;
+}
+
+static void on_update(void *opaque, bool begin)
+{
+    struct sim_device *device = opaque;
+    struct time_spent spent = enter(device, true);
+
+    SIM_CHECK(device->updating != begin, "%s: a run of map and unmap %s twice",
+              device->process->name, begin ? "begins" : "ends");
+    SIM_CHECK(begin || fiber_current->updating == device,
+              "%s: another thread ends a run of map and unmap",
+              device->process->name);
+    device->updating = begin;
+    fiber_linger();
+    fiber_current->updating = begin ? device : NULL;
+    leave_callback(device, spent);
 }
 
 static void on_retire(void *opaque, void (*fn)(void *arg), void *arg)
@@ -355,7 +479,17 @@ static void on_link_changed(void *opaque, uint64_t state)
     leave_callback(device, spent);
 }
 
-void consumer_ops(struct memexpose_device_ops *ops)
+static void on_trace(void *opaque, enum memexpose_link link, bool sent,
+                     const void *message, size_t bytes)
+{
+    (void)bytes;
+    if (link == MEMEXPOSE_LINK_MEM) {
+        push_message(opaque, sent, message);
+    }
+}
+
+void consumer_ops(const struct sim_device *device,
+                  struct memexpose_device_ops *ops)
 {
     *ops = (struct memexpose_device_ops) {
         .size = sizeof(*ops),
@@ -364,8 +498,13 @@ void consumer_ops(struct memexpose_device_ops *ops)
         .resolve = on_resolve,
         .map = on_map,
         .unmap = on_unmap,
-        .retire = on_retire,
+        .retire = device->process->deferring ? on_retire : NULL,
         .interrupt = on_interrupt,
         .link_changed = on_link_changed,
+        .trace = on_trace,
+        .read_block = device->pieces ? NULL : on_read_block,
+        .write_block = device->pieces ? NULL : on_write_block,
+        .next_share = device->offers ? on_next_share : NULL,
+        .update = device->updates ? on_update : NULL,
     };
 }

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { OBJECTS = 256, PAGES = 4, MAPPINGS = 256 };
+enum { OBJECTS = 256, PAGES = 10, MAPPINGS = 256 };
 
 struct object {
     unsigned references;
@@ -218,6 +218,16 @@ void memory_unmap(void *host, uint64_t size)
         }
     }
     sim_fail("what is not mapped is unmapped");
+}
+
+struct object *memory_at(const void *host)
+{
+    unsigned i = 0;
+
+    while (mappings[i].host != host) {
+        i++;
+    }
+    return mappings[i].object;
 }
 
 void memory_refuse(void *host)

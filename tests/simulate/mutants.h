@@ -21,7 +21,15 @@
     X(GENERATIONS, "an answer goes out by a later link") \
     X(NO_NESTED_ACCESS, "a service may make an access") \
     X(OVERLAY_FIRST, "REG_INV_RET is sent before the overlay") \
-    X(HOLD_ANSWERS, "answers do not wait for removals")
+    X(HOLD_ANSWERS, "answers do not wait for removals") \
+    X(HOLD_FOR_OFFERS, "accesses go out between REG_INV and offers") \
+    X(HOLD_UNTIL_MAPPED, "accesses go out before what was offered is mapped") \
+    X(WAITING_MAPPED, "what waits goes out although it is mapped") \
+    X(OFFER_IN_LEDGER, "what is offered is not in the ledger") \
+    X(NO_OFFER_IN_MAP_CHANGE, "offers are made during a map change") \
+    X(KEEP_BLOCK, "a block is sent from where something else is by now") \
+    X(LEAVE_BUFFER, "a block is received into a buffer that was given back") \
+    X(WHOLE_BLOCKS, "half a block is taken for the whole")
 
 #define MX_MUTANT_ENUM(name, text) MX_MUTANT_##name,
 enum mx_mutant { MX_MUTANT_NONE, MX_MUTANT_LIST(MX_MUTANT_ENUM) };

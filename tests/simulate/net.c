@@ -14,7 +14,7 @@
 enum {
     DESCRIPTORS = 128,
     FIRST_FD = 1000,
-    RING = 2048,
+    RING = 16384,               /* more than any plan has room for */
     PASSED = 8,
     BACKLOG = 8
 };
@@ -421,14 +421,63 @@ static void pass(struct stream *stream, unsigned end, uint64_t at, int fd)
     totals.shares++;
 }
 
-ssize_t mx_os_send(int fd, const void *bytes, size_t count, int passed)
+/* How many bytes the parts have room for. */
+static size_t sum_of(const struct iovec *parts, size_t count)
+{
+    size_t sum = 0;
+
+    while (count-- > 0) {
+        sum += parts[count].iov_len;
+    }
+    return sum;
+}
+
+/* @count bytes of the parts become the next in the ring, or the reverse. */
+static void copy_ring(struct pipe *pipe, uint64_t at, size_t count,
+                      const struct iovec *parts, bool in)
+{
+    size_t done = 0;
+
+    while (count > 0) {
+        size_t place = at % RING, piece = parts->iov_len - done;
+        uint8_t *bytes = (uint8_t *)parts->iov_base + done;
+
+        piece = piece < count ? piece : count;
+        piece = piece < RING - place ? piece : RING - place;
+        memcpy(in ? pipe->ring + place : bytes,
+               in ? bytes : pipe->ring + place, piece);
+        at += piece;
+        count -= piece;
+        done += piece;
+        if (done == parts->iov_len) {
+            parts++;
+            done = 0;
+        }
+    }
+}
+
+/* The monitor hears what is about to count as sent. */
+static void tell_monitor(const struct descriptor *sender, size_t count)
+{
+    const struct pipe *out =
+        &streams[sender->stream].pipe[sender->end];
+    size_t place = out->sent % RING;
+    size_t first = count < RING - place ? count : RING - place;
+
+    monitor_sent(sender->stream, sender->end, out->ring + place, first);
+    if (count > first) {
+        monitor_sent(sender->stream, sender->end, out->ring, count - first);
+    }
+}
+
+ssize_t mx_os_send(int fd, const struct iovec *parts, size_t part_count,
+                   int passed)
 {
     struct descriptor *descriptor = own(fd);
     struct stream *stream = &streams[descriptor->stream];
     struct pipe *out = &stream->pipe[descriptor->end];
-    const uint8_t *data = bytes;
+    size_t count = sum_of(parts, part_count);
     unsigned free_room = room(out);
-    size_t i;
 
     SIM_CHECK(descriptor->kind == STREAM, "what is no socket is sent to");
     SIM_CHECK(count > 0, "nothing is sent");
@@ -451,11 +500,9 @@ ssize_t mx_os_send(int fd, const void *bytes, size_t count, int passed)
     if (passed >= 0) {
         pass(stream, descriptor->end, out->sent, passed);
     }
-    for (i = 0; i < count; i++) {
-        out->ring[(out->sent + i) % RING] = data[i];
-    }
+    copy_ring(out, out->sent, count, parts, true);
+    tell_monitor(descriptor, count);
     out->sent += count;
-    monitor_sent(descriptor->stream, descriptor->end, data, count);
     return (ssize_t)count;
 }
 
@@ -496,14 +543,14 @@ static unsigned readable(const struct pipe *in, size_t count)
     return there > 1 && sim_chance(1, 8) ? 1 + sim_below(there) : there;
 }
 
-ssize_t mx_os_receive(int fd, void *bytes, size_t count,
+ssize_t mx_os_receive(int fd, const struct iovec *parts, size_t part_count,
                       struct mx_received_fds *fds)
 {
     struct descriptor *descriptor = own(fd);
     struct pipe *in =
         &streams[descriptor->stream].pipe[1 - descriptor->end];
-    uint8_t *data = bytes;
-    unsigned there, i;
+    size_t count = sum_of(parts, part_count);
+    unsigned there;
 
     fds->count = 0;
     fds->truncated = false;
@@ -522,9 +569,7 @@ ssize_t mx_os_receive(int fd, void *bytes, size_t count,
         return -ENOMEM;
     }
     there = readable(in, count);
-    for (i = 0; i < there; i++) {
-        data[i] = in->ring[(in->taken + i) % RING];
-    }
+    copy_ring(in, in->taken, there, parts, false);
     in->taken += there;
     take_passed(in, in->taken, descriptor->stream, fds);
     return (ssize_t)there;
@@ -533,12 +578,6 @@ ssize_t mx_os_receive(int fd, void *bytes, size_t count,
 bool mx_os_hung_up(int fd)
 {
     return net_poll(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP);
-}
-
-bool mx_os_passes_descriptors(int fd)
-{
-    (void)fd;
-    return true;
 }
 
 void mx_os_peer(int fd, long *pid, long *uid)

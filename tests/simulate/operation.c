@@ -10,7 +10,13 @@
 
 uint64_t slot_address(unsigned slot)
 {
-    return UINT64_C(0x100000) * (slot + 1);
+    return slot < SLOTS ? UINT64_C(0x100000) * (slot + 1) :
+                          BULK + (uint64_t)(slot - SLOTS) * BULK_SIZE;
+}
+
+unsigned slot_count(void)
+{
+    return world.plan.block ? PLACES : SLOTS;
 }
 
 /* The first word, one in two pages, one in the second page. */
@@ -85,14 +91,25 @@ static struct sim_device *some_device(struct process *process)
 }
 
 /*
- * What came by the link (a direct access gives way only at a lock) counts when
- * the removals before it are complete (section 4).
+ * What came by the link counts when the removals before it are complete
+ * (section 4).  A direct access gives way only at a lock, or if it became one
+ * while it waited.
  */
+struct held {
+    uint64_t waits, maps;
+};
+
+static struct held begin_held(const struct sim_device *device)
+{
+    return (struct held) { fiber_current->waits, device->maps };
+}
+
 static void check_held(const struct sim_device *device, int ret,
-                       uint64_t waits)
+                       struct held held)
 {
     SIM_CHECK(ret < 0 || world.plan.preempt > 0 ||
-              fiber_current->waits == waits || device->later == 0,
+              fiber_current->waits == held.waits ||
+              device->maps != held.maps || device->later == 0,
               "%s gets an answer before a removal is complete",
               device->process->name);
 }
@@ -106,14 +123,15 @@ static void remote_read(struct sim_device *device)
     bool stale = memory_stale(device->process, peer);
     struct timing timing = begin_operation(links_of(device->process,
                                                     device));
-    uint64_t began = world.tick, value, waits = fiber_current->waits;
+    uint64_t began = world.tick, value;
+    struct held held = begin_held(device);
     int ret;
 
     sim_trace("reads %u of %s, slot %u, cell %u", bytes, peer->name, slot,
               cell);
     ret = memexpose_read(device_enter(device), slot_address(slot) +
                          cell_offset(cell), bytes, &value);
-    check_held(device, ret, waits);
+    check_held(device, ret, held);
     stale |= memory_stale(device->process, peer);
     sim_trace("read gave %d, 0x%llx", ret, (unsigned long long)value);
     if (ret == 0 && !stale) {
@@ -132,7 +150,7 @@ static void remote_write(struct sim_device *device)
     struct timing timing = begin_operation(links_of(device->process,
                                                     device));
     uint64_t began = world.tick, value = oracle_value();
-    uint64_t waits = fiber_current->waits;
+    struct held held = begin_held(device);
     int ret;
 
     sim_trace("writes 0x%llx to %s, slot %u, cell %u",
@@ -140,7 +158,7 @@ static void remote_write(struct sim_device *device)
     handle = oracle_begin(peer->index, slot, cell, value, false, false);
     ret = memexpose_write(device_enter(device), slot_address(slot) +
                           cell_offset(cell), 8, value);
-    check_held(device, ret, waits);
+    check_held(device, ret, held);
     stale |= memory_stale(device->process, peer);
     sim_trace("write gave %d", ret);
     if (ret > 0) {
@@ -167,7 +185,7 @@ static void remote_control(struct sim_device *device)
                   device->config.request_timeout, ret);
 }
 
-static void remote_block(struct sim_device *device)
+static void remote_words(struct sim_device *device)
 {
     struct process *peer = device->peer.process;
     unsigned slot = sim_below(SLOTS);
@@ -191,6 +209,15 @@ static void remote_block(struct sim_device *device)
     }
     end_operation("a block read", timing,
                   3 * device->config.request_timeout, ret);
+}
+
+static void remote_block(struct sim_device *device)
+{
+    struct timing timing = begin_operation(links_of(device->process,
+                                                    device));
+    int64_t limit;
+    int ret = block_run(device, &limit);
+    end_operation("a block", timing, limit, ret);
 }
 
 /* As a guest does: by the host's address, at any time until unmap. */
@@ -255,9 +282,9 @@ static void local_access(struct process *process)
 
 /* --- the memory map ------------------------------------------------------ */
 
-static void map_change(struct process *process)
+static void change_slot(struct process *process)
 {
-    unsigned slot = sim_below(SLOTS);
+    unsigned slot = sim_below(slot_count());
 
     if (process->slots[slot].busy) {
         return;
@@ -269,6 +296,24 @@ static void map_change(struct process *process)
         }
     }
     slot_add(process, slot);
+}
+
+/* What was added is offered at the end of a map change. */
+static void map_change(struct process *process)
+{
+    bool whole = world.plan.push && sim_chance(3, 4);
+    unsigned count = whole ? 1 + sim_below(3) : 1;
+
+    if (whole) {
+        memexpose_map_change_begin(process->group);
+    }
+    while (count-- > 0) {
+        change_slot(process);
+    }
+    if (whole) {
+        memexpose_map_change_end(process->group);
+        slots_settle(process);
+    }
 }
 
 /* Everything is taken back, and given again after the change. */
@@ -311,6 +356,7 @@ void operation_custom_change(struct process *process)
     }
     process->changes--;
     memexpose_map_change_end(process->group);
+    slots_settle(process);
     end_operation("a map change", timing, 2000 * MS, ret);
 }
 
@@ -419,6 +465,7 @@ static void make_anew(struct sim_device *device)
               "it", process->name);
     device->remakes++;
     device->later = 0;
+    device->inside = fiber_current->inside[device->index] = 0;
     do {
         fiber_sleep(world.now + sim_below(20) * MS);
     } while (!device_create(device));
@@ -483,9 +530,13 @@ void operation_run(struct process *process)
         remote_write(device);
     } else if (dice < 60) {
         remote_control(device);
-    } else if (dice < 64) {
-        remote_block(device);
-    } else if (dice < 70) {
+    } else if (dice < 66) {
+        if (world.plan.block && sim_chance(3, 4)) {
+            remote_block(device);
+        } else {
+            remote_words(device);
+        }
+    } else if (dice < 71) {
         direct_read(device);
     } else if (dice < 75) {
         local_access(process);

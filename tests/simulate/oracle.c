@@ -59,8 +59,7 @@ uint64_t oracle_value(void)
     return low | low << 24 | UINT64_C(0x5a5a) << 48;
 }
 
-/* Before this tick nothing is looked at any more. */
-static uint64_t horizon(void)
+uint64_t oracle_horizon(void)
 {
     uint64_t oldest = world.tick;
     unsigned i;
@@ -92,7 +91,7 @@ static bool replaced(const struct cell *cell, const struct state *state,
 
 static void forget(struct cell *cell)
 {
-    uint64_t since = horizon();
+    uint64_t since = oracle_horizon();
     unsigned i = 0;
 
     while (i < cell->count) {
@@ -252,4 +251,6 @@ void oracle_died(unsigned process)
             oracle_end(process, slot, cell, handle, ORACLE_DONE);
         }
     }
+    bulk_end(process, bulk_begin(process, 0, true, 0, BULK_ALL), ORACLE_DONE,
+             0);
 }

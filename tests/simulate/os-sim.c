@@ -29,6 +29,12 @@ int mx_os_overlay(void *host, uint64_t size, bool readonly)
     return memory_overlay(host, size, readonly);
 }
 
+bool mx_os_passes_descriptors(int fd)
+{
+    (void)fd;
+    return true;
+}
+
 size_t mx_os_page_size(void)
 {
     static size_t size;
@@ -37,6 +43,16 @@ size_t mx_os_page_size(void)
         size = (size_t)sysconf(_SC_PAGESIZE);
     }
     return size;
+}
+
+unsigned mx_os_processors(void)
+{
+    return 2;
+}
+
+void mx_os_yield(void)
+{
+    fiber_yield();
 }
 
 uint64_t mx_os_random(void)

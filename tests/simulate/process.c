@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A simulated process: its life, its threads, what it exports. */
+/* A simulated process: its life and its threads. */
 #include "sim.h"
 
 #include <errno.h>
@@ -13,195 +13,7 @@ enum { POLLED = 32 };
 
 struct process processes[PROCESSES];
 
-/* --- what it exports ----------------------------------------------------- */
-
-static struct slot *slot_of(void *opaque, struct process **process)
-{
-    struct slot *slot = opaque;
-    unsigned i;
-
-    for (i = 0; i < PROCESSES; i++) {
-        if (slot >= processes[i].slots && slot < processes[i].slots + SLOTS) {
-            *process = &processes[i];
-        }
-    }
-    return slot;
-}
-
-/* A byte of the registers, as a piece of an access may want it. */
-static uint8_t *register_at(struct slot *slot, uint64_t offset)
-{
-    unsigned cell;
-
-    for (cell = 0; cell < CELLS; cell++) {
-        if (offset >= cell_offset(cell) && offset < cell_offset(cell) + 8) {
-            return &slot->scratch[cell][offset - cell_offset(cell)];
-        }
-    }
-    return NULL;
-}
-
-static int read_register(void *opaque, uint64_t offset, unsigned bytes,
-                         uint64_t *value)
-{
-    struct process *process;
-    struct slot *slot = slot_of(opaque, &process);
-
-    *value = 0;
-    while (bytes-- > 0) {
-        const uint8_t *place = register_at(slot, offset + bytes);
-
-        *value = *value << 8 | (place ? *place : 0);
-    }
-    return 0;
-}
-
-static int write_register(void *opaque, uint64_t offset, unsigned bytes,
-                          uint64_t value)
-{
-    struct process *process;
-    struct slot *slot = slot_of(opaque, &process);
-    unsigned i;
-
-    for (i = 0; i < bytes; i++) {
-        uint8_t *place = register_at(slot, offset + i);
-
-        if (place) {
-            *place = (uint8_t)(value >> 8 * i);
-        }
-    }
-    return 0;
-}
-
-static const struct memexpose_mmio_ops register_ops = {
-    .size = sizeof(register_ops),
-    .read = read_register,
-    .write = write_register,
-};
-
-/*
- * Every word that begins in the slot becomes another; of one that ends behind
- * it there is nothing.
- */
-struct change {
-    unsigned handles[CELLS];
-};
-
-static void begin_change(struct process *process, unsigned index,
-                         uint64_t *values, struct change *change)
-{
-    const struct slot *slot = &process->slots[index];
-    unsigned cell;
-
-    for (cell = 0; cell < CELLS; cell++) {
-        if (cell_offset(cell) < slot->size) {
-            bool absent = !values || cell_offset(cell) + 8 > slot->size;
-
-            change->handles[cell] =
-                oracle_begin(process->index, index, cell,
-                             absent ? 0 : values[cell], absent,
-                             values && slot->readonly);
-        }
-    }
-}
-
-static void end_change(struct process *process, unsigned index,
-                       const struct change *change, enum oracle_end how)
-{
-    unsigned cell;
-
-    for (cell = 0; cell < CELLS; cell++) {
-        if (cell_offset(cell) < process->slots[index].size) {
-            oracle_end(process->index, index, cell, change->handles[cell],
-                       how);
-        }
-    }
-}
-
-static int add_memory(struct process *process, unsigned index,
-                      const uint64_t *values, bool partly, bool private)
-{
-    struct slot *slot = &process->slots[index];
-    struct object_facts *facts;
-    unsigned cell, flags = 0;
-    int fd, ret;
-
-    slot->object = memory_object(process, slot->size +
-                                 (partly ? mx_os_page_size() : 0));
-    if (!slot->object) {
-        return -ENOMEM;
-    }
-    facts = memory_facts(slot->object);
-    facts->sealed_write = slot->readonly;
-    facts->sealed_shrink = !sim_chance(1, 6);
-    for (cell = 0; cell < CELLS; cell++) {
-        if (cell_offset(cell) + 8 <= slot->size) {
-            uint8_t bytes[8];
-
-            mx_value_to_bytes(values[cell], bytes);
-            memcpy(memory_bytes(slot->object) + cell_offset(cell), bytes, 8);
-        }
-    }
-    memory_place(slot->object, slot_address(index));
-    flags |= slot->readonly ? MEMEXPOSE_RAM_READONLY : 0;
-    flags |= private ? MEMEXPOSE_RAM_PRIVATE : 0;
-    fd = net_object_fd(slot->object, !slot->readonly);
-    ret = fd < 0 ? fd : memexpose_space_add_ram(process->space,
-                                                slot_address(index),
-                                                slot->size, fd, 0, flags);
-    if (ret < 0) {
-        mx_os_close(fd);
-        memory_unref(slot->object);
-        slot->object = NULL;
-    }
-    return ret;
-}
-
-static int add_registers(struct process *process, unsigned index,
-                         const uint64_t *values)
-{
-    struct slot *slot = &process->slots[index];
-
-    unsigned cell;
-
-    for (cell = 0; cell < CELLS; cell++) {
-        mx_value_to_bytes(values[cell], slot->scratch[cell]);
-    }
-    return memexpose_space_add_mmio(process->space, slot_address(index),
-                                    slot->size, &register_ops, slot);
-}
-
-bool slot_add(struct process *process, unsigned index)
-{
-    struct slot *slot = &process->slots[index];
-    uint64_t page = mx_os_page_size(), values[CELLS];
-    unsigned kind = sim_below(10), cell;
-    struct change change;
-    int ret;
-
-    if (slot->busy || slot->present) {
-        return false;
-    }
-    slot->busy = true;
-    slot->size = kind == 3 ? page + 0x100 : sim_chance(1, 8) ? page : 2 * page;
-    slot->readonly = kind == 4;
-    for (cell = 0; cell < CELLS; cell++) {
-        values[cell] = oracle_value();
-    }
-    begin_change(process, index, values, &change);
-    if (kind == 5) {
-        ret = add_registers(process, index, values);
-    } else {
-        ret = add_memory(process, index, values, kind == 6, kind == 7);
-    }
-    sim_trace("adds slot %u, 0x%llx bytes of kind %u: %d", index,
-              (unsigned long long)slot->size, kind, ret);
-    SIM_CHECK(ret == 0 || world.faults > 0, "adding a slot gave %d", ret);
-    end_change(process, index, &change, ret == 0 ? ORACLE_DONE : ORACLE_NOT);
-    slot->present = ret == 0;
-    slot->busy = false;
-    return ret == 0;
-}
+/* --- its links ----------------------------------------------------------- */
 
 struct links links_of(struct process *process, const struct sim_device *only)
 {
@@ -236,59 +48,6 @@ bool links_may_have_ended(const struct links *links)
         ended |= links->stream[i] && net_ended(links->stream[i]);
     }
     return ended && !world.plan.calm;
-}
-
-static bool withdrawal_may_fail(int ret, const struct links *links)
-{
-    return (ret == -ETIMEDOUT && world.stalled) ||
-           (ret == -ECANCELED && world.cancels > 0) ||
-           /* this side disabled, was reset, or could not send or receive */
-           (ret == -ECONNRESET && (world.cancels > 0 || world.faults > 0) &&
-            links_may_have_ended(links)) ||
-           ((ret == -ENOMEM || ret == -EMFILE) && world.faults > 0);
-}
-
-void slot_withdraw(struct process *process, unsigned index)
-{
-    struct slot *slot = &process->slots[index];
-    int64_t began = world.now, callbacks = process->callbacks;
-    struct links links = links_of(process, NULL);
-    struct change change;
-    int ret;
-
-    if (slot->busy || !slot->present) {
-        return;
-    }
-    slot->busy = true;
-    totals.map_changes++;
-    sim_trace("withdraws slot %u", index);
-    begin_change(process, index, NULL, &change);
-    if (slot->object) {
-        memory_watch(slot->object);
-    }
-    ret = memexpose_space_withdraw(process->space, process->group,
-                                   slot_address(index));
-    sim_trace("withdrawing slot %u gave %d", index, ret);
-    SIM_CHECK(ret == 0 || withdrawal_may_fail(ret, &links),
-              "%s: a map change ended with %d (%s)%s", process->name, ret,
-              memexpose_strerror(ret), ret == -ETIMEDOUT ?
-              ": a stuck waiter" : "");
-    SIM_CHECK(process->stalled > began || fiber_current->depth > 0 ||
-              world.now - began <= 2020 * MS + process->callbacks - callbacks,
-              "a map change took %lld ms",
-              (long long)((world.now - began) / MS));
-    totals.deadlines += ret == -ETIMEDOUT;
-    end_change(process, index, &change, ORACLE_DONE);
-    if (slot->object) {
-        SIM_CHECK(ret != 0 || !memory_watched(slot->object), "%s: a map "
-                  "change gave 0 before every peer let go", process->name);
-        memory_retire(slot->object);
-        memory_check();
-        memory_unref(slot->object);
-        slot->object = NULL;
-    }
-    slot->present = false;
-    slot->busy = false;
 }
 
 /* --- threads ------------------------------------------------------------- */
@@ -398,10 +157,7 @@ bool device_create(struct sim_device *device)
     struct memexpose_device_ops ops;
     int ret;
 
-    consumer_ops(&ops);
-    if (!process->deferring) {
-        ops.retire = NULL;
-    }
+    consumer_ops(device, &ops);
     device->device = memexpose_device_create(process->group, &ops, device,
                                              &device->config);
     SIM_CHECK(device->device || world.faults > 0,
@@ -431,11 +187,12 @@ static void build(struct process *process)
     process->group = memexpose_group_create(&ops, process);
     process->space = memexpose_space_create();
     SIM_CHECK(process->group && process->space, "a group cannot be created");
-    for (i = 0; i < SLOTS; i++) {
+    for (i = 0; i < slot_count(); i++) {
         if (i == 0 || sim_chance(3, 4)) {
             slot_add(process, i);
         }
     }
+    slots_settle(process);
     for (i = 0; i < process->device_count; i++) {
         SIM_CHECK(device_create(&process->devices[i]),
                   "a device is not there");
@@ -463,6 +220,16 @@ static void enable_all(struct process *process)
 
 /* --- death --------------------------------------------------------------- */
 
+/* A block without a buffer is answered at once; one in pieces takes more. */
+static bool served_fits(const struct sim_device *device,
+                        const struct memexpose_stats *stats)
+{
+    return stats->requests_served == device->callbacks ||
+           (stats->blocks_served > 0 &&
+            (device->pieces || (world.faults > 0 && stats->requests_served >
+                                device->callbacks)));
+}
+
 static void check_stats(struct process *process, struct sim_device *device)
 {
     struct memexpose_stats stats;
@@ -473,7 +240,7 @@ static void check_stats(struct process *process, struct sim_device *device)
     if (device->remakes > 0) {
         return;                 /* some was counted by those before it */
     }
-    SIM_CHECK(stats.requests_served == device->callbacks, "%s: %llu requests "
+    SIM_CHECK(served_fits(device, &stats), "%s: %llu requests "
               "served are counted, %llu were", process->name,
               (unsigned long long)stats.requests_served,
               (unsigned long long)device->callbacks);
@@ -507,7 +274,7 @@ static void destroy(struct process *process)
               "%s: a device is left in the group", process->name);
     memexpose_space_destroy(process->space);
     process_run_retired(process);
-    for (i = 0; i < SLOTS; i++) {
+    for (i = 0; i < PLACES; i++) {
         if (process->slots[i].object) {
             memory_retire(process->slots[i].object);
             memory_unref(process->slots[i].object);
@@ -572,6 +339,8 @@ void process_boot(struct process *process)
         device->attempts = device->refused = device->popped = 0;
         device->callbacks = device->last_popped = 0;
         device->later = 0;
+        device->updating = false;
+        memset(device->declined, 0, sizeof(device->declined));
     }
     fiber_spawn(process, "main", life, NULL);
 }
@@ -589,7 +358,7 @@ void process_kill(struct process *process)
     process->alive = false;
     process->up = false;
     oracle_died(process->index);
-    for (i = 0; i < SLOTS; i++) {
+    for (i = 0; i < PLACES; i++) {
         if (process->slots[i].object) {
             memory_unref(process->slots[i].object);
         }

@@ -137,6 +137,13 @@ static void draw_plan(struct plan *plan)
     plan->spurious = sim_chance(1, 2) ? sim_below(300) : 0;
     plan->piece = sim_chance(1, 2) ? 400 : 1 + sim_below(60);
     plan->room = sim_chance(2, 3) ? 2000 : 1 + sim_below(200);
+    if (sim_chance(1, 3)) {     /* blocks: room for a part of one */
+        plan->room = 200 + sim_below(12000);
+        plan->piece = 1 + plan->room / (2 + sim_below(6));
+        plan->block = plan->room < BLOCK_MOST / 30 ? 30 * plan->room :
+                      BLOCK_MOST;
+    }
+    plan->push = sim_chance(1, 3);
     plan->map_changes = sim_chance(4, 5);
     plan->calm = kind < 4;
     if (kind == 4 || kind >= 8) {
@@ -150,6 +157,17 @@ static void draw_plan(struct plan *plan)
     }
     if (kind == 7 || kind == 9) {
         plan->fault_rate = 5 + sim_below(sim_chance(1, 2) ? 40 : 300);
+    }
+}
+
+static void draw_push(struct sim_device *device)
+{
+    device->pieces = sim_chance(1, 5);
+    device->offers = !sim_chance(1, 8);
+    device->updates = sim_chance(1, 2);
+    device->config.push = world.plan.push && !sim_chance(1, 8);
+    if (world.plan.push && sim_chance(5, 6)) {
+        device->config.max_ranges = PLACES;
     }
 }
 
@@ -181,6 +199,8 @@ static void join(struct process *one, struct process *other, unsigned link)
         devices[i]->config.max_ranges = 1 + sim_below(6);
         devices[i]->config.share = !sim_chance(1, 10);
         devices[i]->config.seals = (enum memexpose_seals)sim_below(3);
+        devices[i]->config.block = !sim_chance(1, 10);
+        draw_push(devices[i]);
     }
     ends[0]->device_count++;
     ends[1]->device_count++;
@@ -393,6 +413,12 @@ static void check_agreement(void)
             SIM_CHECK(ours->shares_sent == theirs->shares_received,
                       "%s sent other shares than %s received",
                       processes[i].name, device->peer.process->name);
+            SIM_CHECK(ours->blocks_sent == theirs->blocks_served,
+                      "%s sent other blocks than %s served",
+                      processes[i].name, device->peer.process->name);
+            SIM_CHECK(ours->offers_sent == theirs->offers_received,
+                      "%s sent other offers than %s received",
+                      processes[i].name, device->peer.process->name);
             SIM_CHECK(ours->invalidations_sent ==
                       theirs->invalidations_received,
                       "%s sent other invalidations than %s received",
@@ -424,6 +450,8 @@ static void begin(uint64_t seed, bool tracing)
     memory_reset();
     net_reset();
     oracle_reset();
+    bulk_reset();
+    block_reset();
     threads_reset();
     mx_mutant_reset();
     for (i = 0; i < FIBERS; i++) {
@@ -462,6 +490,7 @@ bool sim_run(uint64_t seed, bool tracing)
             sim_fail("no end after %u steps: a stuck waiter", STEPS);
         }
     }
+    block_check_buffers();
     totals.schedules++;
     totals.steps += steps;
     for (i = 0; i < world.plan.processes && !world.failed; i++) {

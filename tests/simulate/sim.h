@@ -28,11 +28,17 @@ enum {
     DEVICES = 2,                /* of one process */
     SLOTS = 4,                  /* where a process may export something */
     CELLS = 3,                  /* words of a slot that are looked at */
+    BULKS = 2,                  /* slots of bulk memory, side by side */
+    PLACES = SLOTS + BULKS,
+    BULK_SIZE = 0x9000,         /* of each; both are more than a block */
+    BULK_ALL = BULKS * BULK_SIZE,
+    BLOCK_MOST = 70000,         /* bytes that are accessed at once */
     FIBERS = 48,
     RETIRED = 64
 };
 
 struct process;
+struct sim_device;
 
 /* --- one schedule, as its seed drew it ----------------------------------- */
 
@@ -46,6 +52,8 @@ struct plan {
     unsigned room;              /* bytes between two sockets */
     unsigned fault_rate;        /* one in so many; 0: nothing fails */
     unsigned kills, stalls;     /* left */
+    unsigned block;             /* bytes of a block, at most; 0: no bulk */
+    bool push;                  /* some devices have it */
     bool map_changes;
     bool resets;                /* disable, reset, cancel, destroy */
     bool calm;                  /* no faults, kills, stalls, resets */
@@ -58,6 +66,7 @@ struct totals {
     uint64_t interrupts, operations, direct, map_changes;
     uint64_t faults, kills, stalls, resets, deadlines, reads_checked;
     uint64_t remakes, transports;
+    uint64_t blocks, offers;
 };
 
 struct world {
@@ -129,6 +138,7 @@ struct fiber {
     unsigned services;          /* of those for a peer's access */
     uint64_t waits;             /* how often it gave way */
     uint64_t reads_since;       /* tick when its operation began; 0: none */
+    const struct sim_device *updating;  /* by a run of map and unmap */
 };
 
 extern struct fiber fibers[FIBERS];
@@ -168,6 +178,8 @@ size_t memory_objects(void);
 int memory_map(struct object *object, uint64_t size, uint64_t offset,
                bool readonly, unsigned stream, void **host);
 void memory_unmap(void *host, uint64_t size);
+/* What is mapped at this address. */
+struct object *memory_at(const void *host);
 /* The consumer has refused a mapping: nobody knows the address. */
 void memory_refuse(void *host);
 int memory_overlay(void *host, uint64_t size, bool readonly);
@@ -241,6 +253,41 @@ void oracle_read(unsigned process, unsigned slot, unsigned cell,
 void oracle_refused(unsigned process, unsigned slot, unsigned cell,
                     uint64_t began, int result, bool write);
 void oracle_died(unsigned process);
+/* Before this tick nothing is looked at any more. */
+uint64_t oracle_horizon(void);
+
+/* --- what bulk memory holds (bulk.c) ------------------------------------- */
+
+/*
+ * Offsets count from BULK.  Contents are told by the @tag that they were made
+ * from, one of oracle_value().
+ */
+void bulk_reset(void);
+void bulk_fill(uint8_t *bytes, uint64_t tag, uint64_t offset, size_t count);
+unsigned bulk_begin(unsigned process, uint64_t tag, bool absent,
+                    uint64_t offset, uint64_t size);
+/* The first @done bytes have happened in any case. */
+void bulk_end(unsigned process, unsigned handle, enum oracle_end how,
+              uint64_t done);
+/* The exporter is about to write these. */
+void bulk_performed(unsigned process, uint64_t offset, const uint8_t *bytes,
+                    size_t count);
+void bulk_read(unsigned process, uint64_t offset, const uint8_t *bytes,
+               size_t count, uint64_t began);
+/* The access ended before this byte: was there nothing? */
+void bulk_refused(unsigned process, uint64_t offset, uint64_t began);
+
+/* --- push, blocks (push.c, block.c) -------------------------------------- */
+
+void push_open(unsigned stream);
+void push_message(struct sim_device *device, bool sent,
+                  const uint8_t *message);
+
+/* One block of the peer's, read or written; how long it may take at most. */
+int block_run(struct sim_device *device, int64_t *limit);
+void block_reset(void);
+/* Has anybody touched what was given back? */
+void block_check_buffers(void);
 
 /* --- processes (process.c, operation.c) ---------------------------------- */
 
@@ -249,7 +296,8 @@ struct slot {
     bool present;
     bool busy;                  /* a thread is changing it */
     bool readonly;
-    bool shared;
+    bool mappable;              /* by peers, if all goes well */
+    uint64_t settled;           /* the tick from which on it is offered */
     uint64_t size;
     uint8_t scratch[CELLS][8];  /* registers */
 };
@@ -281,6 +329,11 @@ struct sim_device {
     unsigned link;              /* number, names the sockets */
     struct memexpose_device_config config;
     bool own_transport;
+    bool pieces;                /* no callbacks for blocks */
+    bool offers;                /* it has next_share */
+    bool updates;               /* it has update */
+    bool updating;
+    uint64_t declined[PLACES];  /* the peer's objects that were not mapped */
     struct transport transport;
     bool going;                 /* it is being destroyed, and made anew */
     unsigned remakes;
@@ -291,6 +344,7 @@ struct sim_device {
     uint64_t attempts, refused; /* interrupts that were to be sent */
     uint64_t popped, last_popped;
     uint64_t callbacks;         /* accesses performed for the peer */
+    uint64_t maps;              /* ranges that came */
     unsigned later;             /* removals that the consumer delays */
     bool sharing;               /* several threads take interrupts */
 };
@@ -314,7 +368,7 @@ struct process {
     struct memexpose_space *space;
     struct sim_device devices[DEVICES];
     unsigned device_count;
-    struct slot slots[SLOTS];
+    struct slot slots[PLACES];
     unsigned changes;           /* map changes begun by the simulation */
     unsigned in_service;
     int64_t callbacks;          /* time that its threads spent in them: one may
@@ -339,6 +393,9 @@ bool process_working(void);             /* some thread has work left */
 bool process_all_gone(void);
 uint64_t slot_address(unsigned slot);
 uint64_t cell_offset(unsigned cell);
+/* How many slots there are in this schedule. */
+unsigned slot_count(void);
+#define BULK UINT64_C(0x800000)         /* where bulk memory is */
 #define CONTROL UINT64_C(0x900000)      /* registers that make things happen */
 
 /* The streams by which devices are connected when something begins: only
@@ -363,9 +420,11 @@ bool device_create(struct sim_device *device);
 int transport_set(struct sim_device *device);
 void transport_tell(struct sim_device *device);
 void transport_release(struct sim_device *device);
-void consumer_ops(struct memexpose_device_ops *ops);
+void consumer_ops(const struct sim_device *device,
+                  struct memexpose_device_ops *ops);
 void process_run_retired(struct process *process);
 bool slot_add(struct process *process, unsigned slot);
+void slots_settle(struct process *process);
 void slot_withdraw(struct process *process, unsigned slot);
 void operation_run(struct process *process);
 void operation_interrupt(struct sim_device *device);

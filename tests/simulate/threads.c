@@ -11,12 +11,14 @@
 
 pthread_t __wrap_pthread_self(void);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond,
                                   pthread_mutex_t *mutex,
                                   const struct timespec *until);
 int __wrap_pthread_cond_broadcast(pthread_cond_t *cond);
+int __wrap_sched_yield(void);
 
 enum { HELD = 16 };
 
@@ -59,6 +61,15 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
     SIM_CHECK(held_count < HELD, "locks are taken and never let go of");
     held[held_count++] = mutex;
     return 0;
+}
+
+/* Another thread may have it, as far as anyone can know. */
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+    if (fiber_current && world.plan.preempt > 0 && sim_chance(1, 8)) {
+        return EBUSY;
+    }
+    return __wrap_pthread_mutex_lock(mutex);
 }
 
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
@@ -114,5 +125,11 @@ int __wrap_pthread_cond_broadcast(pthread_cond_t *cond)
             fibers[i].signalled = true;
         }
     }
+    return 0;
+}
+
+int __wrap_sched_yield(void)
+{
+    fiber_pause();
     return 0;
 }
