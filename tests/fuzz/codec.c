@@ -62,6 +62,17 @@ static bool same(const struct mx_message *one, const struct mx_message *other)
             memcmp(one->u.data, other->u.data, MX_INTR_DATA) == 0);
 }
 
+/* The size of a block is one that it can have. */
+static void check_block(const struct mx_message *message)
+{
+    if (mx_wire_is_block(message->type)) {
+        fuzz_check(message->size <= MX_BLOCK_MAX);
+        fuzz_check(message->size > 0 || mx_wire_is_response(message->type));
+    }
+    fuzz_check(mx_wire_block(message) == 0 ||
+               mx_wire_block(message) == message->size);
+}
+
 /* What was decoded is encoded to what decodes to the same. */
 static void check_round_trip(const struct mx_message *message)
 {
@@ -74,6 +85,7 @@ static void check_round_trip(const struct mx_message *message)
     fuzz_check(mx_wire_decode(bytes, size, &decoded, &used) == MX_DECODED);
     fuzz_check(used == size);
     fuzz_check(same(message, &decoded));
+    check_block(&decoded);
     fuzz_check(mx_wire_encode(&decoded, again) == size);
     fuzz_check(memcmp(bytes, again, size) == 0);
 }
@@ -112,7 +124,8 @@ static void any_bytes(struct fuzz_input *input)
     decoded = mx_wire_decode(copy, input->left, &message, &used);
     if (decoded == MX_DECODED) {
         fuzz_check(used >= MX_HEADER_SIZE && used <= input->left);
-        fuzz_check(mx_value_from_bytes(copy, 4) == used);
+        fuzz_check(mx_value_from_bytes(copy, 4) ==
+                   used + mx_wire_block(&message));
         check_round_trip(&message);
         check_prefixes(copy, used);
     } else if (decoded == MX_DECODE_SHORT) {
@@ -122,11 +135,6 @@ static void any_bytes(struct fuzz_input *input)
     check_description(copy, input->left, room);
     free(copy);
 }
-
-static const uint8_t types[] = {
-    MX_READ, MX_READ_RET, MX_WRITE, MX_WRITE_RET, MX_REG_INV, MX_REG_INV_RET,
-    MX_INTR, MX_HELLO, MX_HELLO_RET,
-};
 
 static void take_share(struct fuzz_input *input, struct mx_wire_share *share)
 {
@@ -167,7 +175,7 @@ static void any_fields(struct fuzz_input *input)
     struct mx_message message;
 
     memset(&message, 0, sizeof(message));
-    message.type = types[fuzz_take(input, 1) % sizeof(types)];
+    message.type = fuzz_type((uint8_t)fuzz_take(input, 1));
     if (mx_wire_is_request(message.type) ||
         mx_wire_is_response(message.type)) {
         message.priority = (uint8_t)fuzz_take(input, 1);
@@ -196,6 +204,20 @@ static void any_fields(struct fuzz_input *input)
     case MX_HELLO:
     case MX_HELLO_RET:
         take_hello(input, &message);
+        break;
+    case MX_READ_BLOCK:
+    case MX_WRITE_BLOCK:
+        message.offset = fuzz_take(input, 8);
+        message.size = (uint32_t)(fuzz_take(input, 3) % MX_BLOCK_MAX + 1);
+        break;
+    case MX_READ_BLOCK_RET:
+    case MX_WRITE_BLOCK_RET:
+        message.result = (uint32_t)fuzz_take(input, 4);
+        message.size = (uint32_t)(fuzz_take(input, 3) % (MX_BLOCK_MAX + 1));
+        take_share(input, &message.share);
+        break;
+    case MX_OFFER:
+        take_share(input, &message.share);
         break;
     default:
         break;

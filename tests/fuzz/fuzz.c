@@ -132,6 +132,27 @@ void fuzz_put_step(uint8_t bytes[FUZZ_STEP], const struct fuzz_step *step)
     mx_value_to_bytes(step->b, bytes + 16);
 }
 
+static const uint8_t types[] = {
+    MX_READ, MX_READ_RET, MX_WRITE, MX_WRITE_RET, MX_REG_INV, MX_REG_INV_RET,
+    MX_INTR, MX_HELLO, MX_HELLO_RET, MX_READ_BLOCK, MX_READ_BLOCK_RET,
+    MX_WRITE_BLOCK, MX_WRITE_BLOCK_RET, MX_OFFER,
+};
+
+uint8_t fuzz_type(uint8_t byte)
+{
+    return types[byte % sizeof(types)];
+}
+
+uint8_t fuzz_type_byte(uint8_t type)
+{
+    uint8_t i = 0;
+
+    while (types[i] != type) {
+        i++;
+    }
+    return i;
+}
+
 /* --- objects to be sent --------------------------------------------------- */
 
 static int objects[FUZZ_OBJECTS];

@@ -79,6 +79,10 @@ struct fuzz_step {
 bool fuzz_take_step(struct fuzz_input *input, struct fuzz_step *step);
 void fuzz_put_step(uint8_t bytes[FUZZ_STEP], const struct fuzz_step *step);
 
+/* The type of a message that a byte stands for; every type there is. */
+uint8_t fuzz_type(uint8_t byte);
+uint8_t fuzz_type_byte(uint8_t type);
+
 /* --- objects to be sent --------------------------------------------------- */
 
 enum fuzz_object {

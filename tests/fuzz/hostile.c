@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { LARGEST_LIE = 70000 };   /* more than a block can have */
+
 void hostile_connect(struct hostile *peer, bool connects, uint8_t ours,
                      int theirs[2])
 {
@@ -12,7 +14,8 @@ void hostile_connect(struct hostile *peer, bool connects, uint8_t ours,
         peer->acknowledged;
     void *opaque = peer->opaque;
     uint64_t last_id = peer->last_id;
-    bool wants_seals = peer->wants_seals;
+    bool wants_seals = peer->wants_seals, narrow = peer->narrow;
+    int little = 2048;
 
     hostile_close(peer, 0);
     hostile_close(peer, 1);
@@ -21,6 +24,7 @@ void hostile_connect(struct hostile *peer, bool connects, uint8_t ours,
     peer->opaque = opaque;
     peer->last_id = last_id;
     peer->wants_seals = wants_seals;
+    peer->narrow = narrow;
     peer->connects = connects;
     peer->ours = ours;
     for (int i = 0; i < 2; i++) {
@@ -29,6 +33,10 @@ void hostile_connect(struct hostile *peer, bool connects, uint8_t ours,
         fuzz_socket_pair(ends);
         peer->fd[i] = ends[0];
         theirs[i] = ends[1];
+        if (narrow) {
+            setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &little,
+                       sizeof(little));
+        }
     }
 }
 
@@ -62,6 +70,9 @@ static void take_ack(struct hostile *peer)
     if (peer->invalidation_count == 0) {
         fuzz_check(peer->unsure);
         return;
+    }
+    if (peer->invalidations[0].ends == peer->ends) {
+        peer->holds = peer->features & MX_FEATURE_PUSH;
     }
     start = peer->invalidations[0].start;
     size = peer->invalidations[0].size;
@@ -106,10 +117,42 @@ static void take_hello(struct hostile *peer, const struct mx_message *message)
         peer->to_greet = true;
     } else {
         fuzz_check(peer->connects);
+        peer->features = message->u.hello.features;
+        peer->holds = peer->features & MX_FEATURE_PUSH;
         if (message->u.hello.subpriority <= 1) {
             peer->ours = (uint8_t)(1 - message->u.hello.subpriority);
         }
     }
+}
+
+bool hostile_agreed(const struct hostile *peer, uint64_t feature)
+{
+    return peer->features & feature;
+}
+
+static void take_access(struct hostile *peer, const struct mx_message *message)
+{
+    fuzz_check(!peer->asked);
+    fuzz_check(peer->unsure || message->priority == 3u - peer->ours);
+    fuzz_check(peer->unsure || !peer->holds);
+    if (mx_wire_is_block(message->type)) {
+        fuzz_check(peer->unsure || peer->features & MX_FEATURE_BLOCK);
+        fuzz_check(message->size >= 1 && message->size <= MX_BLOCK_MAX);
+    } else {
+        fuzz_check(message->size == 1 || message->size == 2 ||
+                   message->size == 4 || message->size == 8);
+    }
+    peer->asked = true;
+    peer->request = *message;
+}
+
+/* Nothing is offered that may still be on its way out (section 9). */
+static void take_offer(const struct hostile *peer,
+                       const struct mx_message *message, unsigned fds)
+{
+    fuzz_check(peer->unsure || peer->features & MX_FEATURE_PUSH);
+    fuzz_check(peer->unsure || !peer->to_ack);
+    fuzz_check(fds == (message->share.kind == 1));
 }
 
 /* The device says only what it may. */
@@ -124,12 +167,12 @@ static void take(struct hostile *peer, unsigned which,
     switch (message->type) {
     case MX_READ:
     case MX_WRITE:
-        fuzz_check(!peer->asked);
-        fuzz_check(message->size == 1 || message->size == 2 ||
-                   message->size == 4 || message->size == 8);
-        fuzz_check(peer->unsure || message->priority == 3u - peer->ours);
-        peer->asked = true;
-        peer->request = *message;
+    case MX_READ_BLOCK:
+    case MX_WRITE_BLOCK:
+        take_access(peer, message);
+        break;
+    case MX_OFFER:
+        take_offer(peer, message, fds);
         break;
     case MX_REG_INV:
         fuzz_check(!peer->to_ack);
@@ -148,6 +191,26 @@ static void take(struct hostile *peer, unsigned which,
     }
 }
 
+/* Returns whether all of the block has been heard. */
+static bool hear_block(struct hostile *peer, unsigned which)
+{
+    static uint8_t bytes[MX_BLOCK_MAX];
+    unsigned fds;
+
+    while (peer->block_left[which] > 0) {
+        size_t got = fuzz_receive(peer->fd[which], bytes,
+                                  peer->block_left[which], &fds);
+
+        fuzz_check(fds == 0);
+        if (got == 0) {
+            return false;
+        }
+        peer->block_left[which] -= got;
+        peer->heard = true;
+    }
+    return true;
+}
+
 /* Messages are taken one by one, so that each has its own descriptors. */
 static bool listen_once(struct hostile *peer, unsigned which)
 {
@@ -157,6 +220,9 @@ static bool listen_once(struct hostile *peer, unsigned which)
     struct mx_message message;
     enum mx_decoded decoded;
 
+    if (!hear_block(peer, which)) {
+        return false;
+    }
     if (*count >= MX_HEADER_SIZE) {
         want = mx_wire_size(in[4]);
     }
@@ -178,17 +244,21 @@ static bool listen_once(struct hostile *peer, unsigned which)
     }
     fuzz_check(decoded == MX_DECODED && used == *count);
     *count = 0;
+    peer->heard = true;
+    peer->block_left[which] = mx_wire_block(&message);
     take(peer, which, &message, fds);
     return true;
 }
 
-void hostile_listen(struct hostile *peer)
+bool hostile_listen(struct hostile *peer)
 {
+    peer->heard = false;
     for (unsigned which = 0; which < 2; which++) {
         while (!peer->deaf && peer->fd[which] >= 0 &&
                listen_once(peer, which)) {
         }
     }
+    return peer->heard;
 }
 
 /* --- speaking ------------------------------------------------------------- */
@@ -226,7 +296,8 @@ static bool is_mappable(const struct hostile *peer,
     const struct mx_wire_share *share = &message->share;
     uint64_t size = object_size(object);
 
-    return message->result == 0 && share->size > 0 &&
+    return (message->result == 0 || message->type == MX_OFFER) &&
+           share->size > 0 &&
            !mx_range_overflows(share->start, share->size) &&
            share->mmap_start <= size &&
            share->size <= size - share->mmap_start &&
@@ -268,6 +339,7 @@ static void remember(struct hostile *peer, const struct mx_message *message,
         peer->invalidations[at].size = message->value;
         peer->invalidations[at].last_id = peer->last_id;
         peer->invalidations[at].offers = peer->offer_count;
+        peer->invalidations[at].ends = peer->ends;
         peer->invalidation_count++;
     }
     if (mx_wire_is_request(message->type)) {
@@ -280,11 +352,30 @@ static enum fuzz_object object_of(const struct fuzz_step *step)
     return FUZZ_SEALED + step->fd % (FUZZ_OBJECTS - 1);
 }
 
+/* The message and, with nothing in it, its block. */
+static size_t write_message(const struct mx_message *message, uint8_t *bytes,
+                            uint8_t mark)
+{
+    size_t count = mx_wire_encode(message, bytes);
+    size_t block = mx_wire_block(message);
+
+    memset(bytes + count, mark, block);
+    return count + block;
+}
+
+/* A piece of a block is counted in pages. */
+static size_t cut(const struct fuzz_step *step, size_t count)
+{
+    size_t unit = count > MX_MESSAGE_MAX ? 0x100 : 1;
+
+    return step->size * unit < count ? step->size * unit : count;
+}
+
 static void speak(struct hostile *peer, const struct fuzz_step *step,
                   const struct mx_message *message)
 {
-    uint8_t bytes[MX_MESSAGE_MAX];
-    size_t count = mx_wire_encode(message, bytes);
+    static uint8_t bytes[MX_MESSAGE_MAX + LARGEST_LIE];
+    size_t count = write_message(message, bytes, step->fd);
     unsigned which = step->flags & FLAG_INTR;
     size_t fd_count = message->share.kind == 1;
     int fds[5];
@@ -296,13 +387,13 @@ static void speak(struct hostile *peer, const struct fuzz_step *step,
         fds[i] = fuzz_object(object_of(step));
     }
     if (step->flags & FLAG_DAMAGE) {
-        bytes[step->result % count] ^= (uint8_t)(step->size | 1);
+        bytes[step->result % mx_wire_size(message->type)] ^= (uint8_t)(step->size | 1);
         peer->unsure = true;
     } else {
         remember(peer, message, object_of(step));
     }
-    if ((step->flags & FLAG_PARTIAL) && step->size < count) {
-        count = step->size;
+    if ((step->flags & FLAG_PARTIAL) && cut(step, count) < count) {
+        count = cut(step, count);
         peer->unsure = true;
     }
     send_bytes(peer, which, bytes, count, fds, fd_count);
@@ -375,6 +466,7 @@ static void fill_hello(const struct hostile *peer,
     hello->subpriority = answer ? peer->ours : MX_SUBPRIORITY_ANY;
     hello->page_size = 4096;
     hello->span_size = step->b;
+    hello->features = step->priority & (answer ? theirs->features : 3);
     hello->pair_id = answer ? theirs->pair_id : step->a;
     memcpy(hello->name, "hostile\x1b[31m", 12);
     if (answer && theirs->subpriority <= 1) {
@@ -408,11 +500,6 @@ static void fill_hello(const struct hostile *peer,
     }
 }
 
-static const uint8_t types[] = {
-    MX_READ, MX_READ_RET, MX_WRITE, MX_WRITE_RET, MX_REG_INV, MX_REG_INV_RET,
-    MX_INTR, MX_HELLO, MX_HELLO_RET,
-};
-
 /* As the one who made it up says, or as would be right. */
 static uint8_t priority_of(const struct hostile *peer,
                            const struct fuzz_step *step, uint8_t type)
@@ -425,18 +512,36 @@ static uint8_t priority_of(const struct hostile *peer,
            step->priority;
 }
 
+/* The end of the offers, if it comes to the device as such. */
+static void note_end(struct hostile *peer, const struct fuzz_step *step,
+                     const struct mx_message *message)
+{
+    if (message->share.kind == 0 &&
+        !(step->flags & (FLAG_DAMAGE | FLAG_PARTIAL | FLAG_INTR))) {
+        peer->holds = false;
+        peer->ends++;
+    }
+}
+
 static void send_message(struct hostile *peer, const struct fuzz_step *step)
 {
     struct mx_message message;
 
     memset(&message, 0, sizeof(message));
-    message.type = types[step->type % sizeof(types)];
+    message.type = fuzz_type(step->type);
     message.priority = priority_of(peer, step, message.type);
     message.offset = step->a;
     message.value = step->b;
     message.size = step->size;
     message.result = step->result;
-    if (message.type == MX_READ_RET || message.type == MX_WRITE_RET) {
+    if (message.type == MX_READ_BLOCK || message.type == MX_WRITE_BLOCK) {
+        message.size = (uint32_t)(step->b % LARGEST_LIE);
+    }
+    if (message.type == MX_OFFER) {
+        fill_share(step, step->a, &message.share);
+        note_end(peer, step, &message);
+    } else if (mx_wire_is_response(message.type) &&
+               message.type != MX_REG_INV_RET) {
         fill_share(step, peer->request.offset, &message.share);
         peer->asked = false;
     } else if (message.type == MX_REG_INV_RET) {
@@ -450,6 +555,28 @@ static void send_message(struct hostile *peer, const struct fuzz_step *step)
     }
     peer->spoke = true;
     speak(peer, step, &message);
+}
+
+/* So much of the request is still to come that it cannot have been sent. */
+static bool is_early(const struct hostile *peer)
+{
+    return peer->narrow && peer->block_left[0] > MX_BLOCK_MAX / 2;
+}
+
+/* All of it or less of a failure; or any other number. */
+static void fill_length(struct hostile *peer, const struct fuzz_step *step,
+                        struct mx_message *message)
+{
+    uint32_t size = peer->request.size;
+    bool fits;
+
+    message->size = message->result == 0 ? size : step->size % size;
+    if (step->priority & 1) {
+        message->size = (uint32_t)(step->b % LARGEST_LIE);
+    }
+    fits = message->result == 0 ? message->size == size : message->size < size;
+    peer->lied |= (!fits || is_early(peer)) && !peer->unsure && peer->fd[0] >= 0 &&
+                  !(step->flags & (FLAG_DAMAGE | FLAG_PARTIAL | FLAG_INTR));
 }
 
 static void answer(struct hostile *peer, const struct fuzz_step *step)
@@ -466,6 +593,9 @@ static void answer(struct hostile *peer, const struct fuzz_step *step)
     message.result = step->result & 7;
     message.value = step->b;
     fill_share(step, peer->request.offset, &message.share);
+    if (mx_wire_is_block(message.type)) {
+        fill_length(peer, step, &message);
+    }
     speak(peer, step, &message);
 }
 
@@ -492,6 +622,8 @@ static void greet(struct hostile *peer, const struct fuzz_step *step)
     message.type = peer->connects ? MX_HELLO : MX_HELLO_RET;
     fill_hello(peer, step, !peer->connects, &message.u.hello);
     if (!peer->connects) {
+        peer->features = message.u.hello.features;
+        peer->holds = peer->features & MX_FEATURE_PUSH;
         /* out of place, it settles nothing */
         peer->unsure |= !peer->to_greet || peer->spoke;
         peer->ours = message.u.hello.subpriority & 1;
@@ -560,20 +692,24 @@ void hostile_do(struct hostile *peer, const struct fuzz_step *step)
 
 bool hostile_answer(struct hostile *peer)
 {
-    static const struct fuzz_step truly = { 0 };
+    static const struct fuzz_step truly = { .priority = 3 };
+    static const struct fuzz_step honest = { .priority = 0 };
+    struct fuzz_step end = { .type = fuzz_type_byte(MX_OFFER) };
+    bool heard = hostile_listen(peer);
 
-    hostile_listen(peer);
-    if (peer->fd[0] < 0 || peer->deaf) {
-        return false;
+    if (peer->fd[0] < 0 || peer->deaf || peer->block_left[0] > 0) {
+        return heard;
     }
     if (peer->to_greet) {
         greet(peer, &truly);
     } else if (peer->to_ack) {
-        acknowledge(peer, &truly);
+        acknowledge(peer, &honest);
     } else if (peer->asked) {
-        answer(peer, &truly);
+        answer(peer, &honest);
+    } else if (peer->holds) {
+        send_message(peer, &end);
     } else {
-        return false;
+        return heard;
     }
     return true;
 }

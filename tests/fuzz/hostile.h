@@ -91,13 +91,20 @@ struct hostile {
     bool connects;              /* as seen from the peer */
     uint8_t ours;               /* its sub-priority */
     bool wants_seals;           /* the device requires them */
+    bool narrow;                /* little goes into the device's sockets */
     bool deaf;
+    bool heard;                 /* something, the last time it listened */
     bool unsure;                /* it said what it does not understand */
     uint8_t in[2][4096];
     size_t in_count[2];
     bool asked, to_ack, to_greet;
     bool spoke;                 /* said something other than hello */
+    size_t block_left[2];       /* bytes of one that are being heard */
     struct mx_message request, invalidation, hello;
+    uint64_t features;          /* agreed on */
+    bool holds;                 /* it owes the end of its offers */
+    unsigned ends;              /* of its offers, so far */
+    bool lied;                  /* about a length: the links must end */
     unsigned expected[MX_CLASSES];      /* responses */
     struct {
         uint64_t start, size;
@@ -106,7 +113,7 @@ struct hostile {
     unsigned offer_count;
     struct {
         uint64_t start, size, last_id;
-        unsigned offers;
+        unsigned offers, ends;
     } invalidations[INVALIDATIONS];
     unsigned invalidation_count;
     uint64_t last_id;           /* of the ranges that the device announced */
@@ -121,8 +128,11 @@ void hostile_connect(struct hostile *peer, bool connects, uint8_t ours,
                      int theirs[2]);
 void hostile_close(struct hostile *peer, unsigned which);
 
-/* Read and check what the device says. */
-void hostile_listen(struct hostile *peer);
+/* Read and check what the device says.  Returns whether it said anything. */
+bool hostile_listen(struct hostile *peer);
+
+/* Do both sides have the feature, as far as it is known? */
+bool hostile_agreed(const struct hostile *peer, uint64_t feature);
 
 /* Do a step of the peer's (below OP_PEER_OPS). */
 void hostile_do(struct hostile *peer, const struct fuzz_step *step);

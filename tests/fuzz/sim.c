@@ -279,6 +279,7 @@ static void parse_options(char *text)
         fuzz_check(strlen(options.config.name) < MEMEXPOSE_NAME_SIZE);
         fuzz_check(strcmp(options.mem_socket, options.intr_socket) != 0);
         fuzz_check(options.range_count < (size_t)argc);
+        fuzz_check(options.poll_time >= 0 && options.poll_time <= 1000000000);
     }
     options_clear(&options);
 }
@@ -339,6 +340,8 @@ void fuzz_seeds_sim(fuzz_seed_fn *fn, void *opaque)
         "\x03--connect=/tmp/x\n--mem-socket=a\n--intr-socket=b\n"
         "--request-timeout=5000\n--connect-timeout\n10\n--json\n--trace=f\n"
         "--window=18446744073709551616\n-c\nquit",
+        "\x03--connect=/tmp/x\n--push=on\n--block=off\n--poll-ns\n50000",
+        "\x03--listen=/tmp/x\n--push=off\n--block=on\n--poll-ns=1000000001",
         "\x03--help", "\x03--version", "\x03--script\nf\n-cquit",
     };
     char name[16];
