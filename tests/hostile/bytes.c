@@ -109,6 +109,56 @@ struct message say_interrupt(uint64_t type)
     return message;
 }
 
+struct message say_read_block(uint8_t priority, uint64_t address,
+                              uint32_t size)
+{
+    struct message message = header(18, READ_BLOCK, priority);
+
+    add(&message, address, 8);
+    add(&message, size, 4);
+    return message;
+}
+
+static struct message block_ret(struct message message, uint32_t result,
+                                uint32_t done, const struct share *share)
+{
+    add(&message, result, 4);
+    add(&message, done, 4);
+    add_share(&message, share);
+    return message;
+}
+
+struct message say_read_block_ret(uint8_t priority, uint32_t result,
+                                  uint32_t done, const struct share *share)
+{
+    return block_ret(header(41 + done, READ_BLOCK_RET, priority), result,
+                     done, share);
+}
+
+struct message say_write_block(uint8_t priority, uint64_t address,
+                               uint32_t count)
+{
+    struct message message = header(14 + count, WRITE_BLOCK, priority);
+
+    add(&message, address, 8);
+    return message;
+}
+
+struct message say_write_block_ret(uint8_t priority, uint32_t result,
+                                   uint32_t done, const struct share *share)
+{
+    return block_ret(header(41, WRITE_BLOCK_RET, priority), result, done,
+                     share);
+}
+
+struct message say_offer(const struct share *share)
+{
+    struct message message = header(33, OFFER, 0);
+
+    add_share(&message, share);
+    return message;
+}
+
 struct message say_hello(uint8_t type, const struct greeting *greeting)
 {
     static const char name[32] = "hostile";

@@ -23,7 +23,8 @@ enum { MEM, INTR, LINKS };
 
 enum {
     READ, READ_RET, WRITE, WRITE_RET, INV, INV_RET, INTERRUPT,
-    HELLO = 0x40, HELLO_RET
+    HELLO = 0x40, HELLO_RET,
+    READ_BLOCK, READ_BLOCK_RET, WRITE_BLOCK, WRITE_BLOCK_RET, OFFER
 };
 
 enum { HEADER = 6, MESSAGE = 160 };
@@ -65,6 +66,17 @@ struct message say_write_ret(uint8_t priority, uint32_t result,
 struct message say_inv(uint8_t priority, uint64_t start, uint64_t size);
 struct message say_inv_ret(uint8_t priority);
 struct message say_interrupt(uint64_t type);
+/* Blocks (section 8): what comes before their bytes; and OFFER (section 9),
+ * NULL: the end of the offers. */
+struct message say_read_block(uint8_t priority, uint64_t address,
+                              uint32_t size);
+struct message say_read_block_ret(uint8_t priority, uint32_t result,
+                                  uint32_t done, const struct share *share);
+struct message say_write_block(uint8_t priority, uint64_t address,
+                               uint32_t count);
+struct message say_write_block_ret(uint8_t priority, uint32_t result,
+                                   uint32_t done, const struct share *share);
+struct message say_offer(const struct share *share);
 struct message say_hello(uint8_t type, const struct greeting *greeting);
 struct greeting good_greeting(uint64_t pair);
 
@@ -132,6 +144,7 @@ struct play {
     bool retries;               /* let the target connect by its own timer */
     uint8_t mine, theirs;       /* sub-priorities */
     uint64_t pair;
+    uint64_t features;          /* that hello agrees on */
     char why[LINE];             /* it failed */
 };
 
@@ -187,6 +200,7 @@ uint8_t own(const struct play *play, unsigned class);
 uint8_t peers(const struct play *play, unsigned class);
 
 enum { INVALIDATION, ACCESS };  /* classes */
+enum { BLOCKS = 1, PUSH = 2 };  /* features */
 
 enum {
     RAM = 0x10000,              /* what the target exports */
@@ -212,9 +226,15 @@ typedef bool case_function(struct play *play, const void *what);
 void round_case(struct round *round, const char *group, const char *name,
                 case_function *function, const void *what);
 bool round_listens(const struct round *round);
+bool round_has_features(const struct round *round);
 const char *round_seals(const struct round *round);
 
+/* Has the log named the violation, with the header of the message? */
+bool is_named(struct play *play, const struct message *message, off_t log);
+
 void cases_violations(struct round *round);
+void cases_blocks(struct round *round);
+void cases_offers(struct round *round);
 void cases_responses(struct round *round);
 void cases_greetings(struct round *round);
 void cases_shares(struct round *round);

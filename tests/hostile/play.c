@@ -364,6 +364,7 @@ static bool greet(struct play *play)
 {
     struct greeting greeting = good_greeting(play->pair);
 
+    greeting.features = play->features;
     if (!play->target->listens) {
         greeting.subpriority = 0;
         return send_message(play, MEM, say_hello(HELLO_RET, &greeting));
@@ -373,9 +374,31 @@ static bool greet(struct play *play)
            take_header(play, MEM, 86, HELLO_RET, 0);
 }
 
+/* With push the target offers what it has before anything else. */
+static bool takes_offers(struct play *play)
+{
+    struct message message;
+    int fd;
+
+    do {
+        if (!take(play, MEM, 33, &message, &fd)) {
+            return false;
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (message.at[4] != OFFER) {
+            return failed(play, "type %u came instead of an offer",
+                          message.at[4]);
+        }
+    } while (message.at[6] != 0);
+    return true;
+}
+
 bool play_settle(struct play *play)
 {
-    return play_open(play) && (!play->hello || greet(play)) && serves(play);
+    return play_open(play) && (!play->hello || greet(play)) &&
+           (!(play->features & PUSH) || takes_offers(play)) && serves(play);
 }
 
 bool asked_read(struct play *play, uint64_t address)

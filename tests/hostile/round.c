@@ -21,6 +21,12 @@ bool round_listens(const struct round *round)
     return round->target.listens;
 }
 
+/* The target has features, and this turn is one with hello. */
+bool round_has_features(const struct round *round)
+{
+    return round->hello && !round->target.vm;
+}
+
 const char *round_seals(const struct round *round)
 {
     return round->seals;
@@ -144,6 +150,11 @@ static void all_cases(struct round *round)
         cases_shares(round);
         cases_load(round);
         cases_cuts(round);
+        cases_blocks(round);
+    }
+    if (round->push) {
+        cases_offers(round);
+        return;
     }
     cases_shrinking(round);
 }

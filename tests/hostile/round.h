@@ -9,6 +9,7 @@ struct round {
     const char *seals;
     const char *only;           /* cases with that in their name, or NULL */
     bool all;                   /* not only those about seals */
+    bool push;                  /* only those about offers */
     bool hello;
     bool retries;
     bool over;

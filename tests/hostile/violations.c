@@ -65,8 +65,7 @@ static bool send_offence(struct play *play, const struct offence *offence)
  * Named once, with the header in hex; or left out, if this peer has filled the
  * log with others, which it has to own up to in the end.
  */
-static bool is_named(struct play *play, const struct message *message,
-                     off_t log)
+bool is_named(struct play *play, const struct message *message, off_t log)
 {
     char hex[32] = "(header ";
     size_t at = strlen(hex);
@@ -165,7 +164,7 @@ static void wrong_sizes(struct round *round)
 
 static void unknown_types(struct round *round)
 {
-    static const uint8_t unknown[] = { 7, 0x3f, 0x42, 0x43, 0x80, 0xff };
+    static const uint8_t unknown[] = { 7, 0x3f, 0x47, 0x48, 0x80, 0xff };
 
     for (int which = 0; which < LINKS; which++) {
         for (size_t i = 0; i < sizeof(unknown); i++) {
