@@ -79,6 +79,41 @@ poke "$regs" 0x400 ffffffffffffffff # a device that was taken out
 refused 1 "intr: no interrupt came within 0 ms" intr recv 0
 poke "$regs" 0x400 0000000000000000
 
+# There and back: files answer nothing, but tell what was asked and answered.
+asked=64656b73612d786d
+answered=796c7065722d786d
+finished=21656e6f642d786d
+poke "$regs" 0x400 "0100000000000000$finished"
+shows '' bench --answer
+shows '' bench --answer 0 --poll
+poke "$regs" 0x400 "0100000000000000$asked" # and never an end
+poke "$regs" 0x410 1122334455667788
+poke "$regs" 0x800 0000000000000000
+# shellcheck disable=SC2086 # the program may come with a wrapper
+$guest --root="$tree" bench --answer > "$directory/out" 2> "$directory/err" &
+pid=$!
+answers() {
+    answers_tries=$((500 * slow))
+    until peek "$regs" 0x800 24 &&
+        [ "$reply" = "0100000000000000${answered}1122334455667788" ]; do
+        answers_tries=$((answers_tries - 1))
+        [ $answers_tries != 0 ] || return 1
+        sleep 0.02
+    done
+}
+answers
+equal "bench --answer answers" $? 0
+poke "$regs" 0x408 "$finished"
+wait $pid
+equal "bench --answer ends" $? 0
+poke "$regs" 0x400 0000000000000000
+refused 1 "bench: nobody has asked in time, expected 'bench --interrupts' in \
+the other machine" bench --answer 30
+poke "$regs" 0 00
+refused 1 "bench: the device is disabled or its peer not there" bench --answer
+poke "$regs" 0 01
+poke "$regs" 0x408 "efcdab8967452301$data"
+
 # One comes while it is awaited.
 # shellcheck disable=SC2086 # the program may come with a wrapper
 $guest --root="$tree" intr recv > "$directory/out" 2> "$directory/err" &

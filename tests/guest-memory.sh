@@ -192,25 +192,67 @@ grep -qF "load: the peer left meanwhile, and came again" "$directory/err" ||
     complain "another peer came: not said"
 
 # Measuring.
-figures=clock_ns_median,clock_ns_p99,register_read_ns_median
-figures=$figures,register_read_ns_p99,window_read_ns_median
-figures=$figures,window_read_ns_p99,copy_bytes_per_second,
-for words in "bench 0" "bench 0x1000 16" "bench 8 5M" "bench 0xfffff8"; do
+# figures NAME...: min, median and p99 of each, in nanoseconds
+figures() {
+    for figure; do
+        printf '%s_ns_min,%s_ns_median,%s_ns_p99,' "$figure" "$figure" \
+            "$figure"
+    done
+}
+
+# rates NAME...: of the window, of own memory, and the one by the other
+rates() {
+    for figure; do
+        printf '%s_bytes_per_second,own_%s_bytes_per_second,%s_ratio,' \
+            "$figure" "$figure" "$figure"
+    done
+}
+
+# measures FIGURES WORD...: it prints these, each with a number
+measures() {
+    measures_figures=$1
+    shift
     cases=$((cases + 1))
-    # shellcheck disable=SC2086 # words
-    call $words
+    call bench "$@"
     if [ "$status" != 0 ] ||
-        [ "$(cut -d ' ' -f 1 "$directory/out" | tr '\n' ,)" != "$figures" ] ||
-        grep -qvE '^[a-z0-9_]+ [0-9]+$' "$directory/out"; then
-        complain "$words"
+        [ "$(cut -d ' ' -f 1 "$directory/out" | tr '\n' ,)" != \
+            "$measures_figures" ] ||
+        grep -qvE '^[a-z0-9_]+ [0-9]+(\.[0-9]{3})?$' "$directory/out"; then
+        complain "bench $*"
     fi
+}
+latencies=$(figures clock register_read window_read)
+for words in "0" "0x1000 16" "8 5M" "0xfffff8"; do
+    # shellcheck disable=SC2086 # words
+    measures "$latencies$(rates read)" $words
 done
+measures "$latencies$(figures unmapped_read)$(rates read)" \
+    0 4K --unmapped 0x8000
+
+# Combined, it is another file.
+refused 1 "bench: '--combine': expected '/sys/bus/pci/devices/0000:00:04.0/\
+resource1_wc', as for a device with prefetchable=on" bench 0 --combine
+cp "$window" "${window}_wc"
+truncate -s 0 "$window"
+measures "$latencies$(rates read)" 0 --combine
+mv "${window}_wc" "$window"
+
+# What is written is what was there, and only on request.
+poke "$window" 0x1ff8 1111111111111111222222222222222233
+sum_of "$window"
+whole=$reply
+measures "$latencies$(rates read)" 0x2000 16
+measures "$latencies$(rates read write)" 0x2000 16 --write
+measures "$latencies$(rates read write)" --write 0x1000 64K
+sum_of "$window"
+equal "the window after writing" "$reply" "$whole"
 refused 1 "bench: 'bench': passes the end of the window" bench # of the span
 poke "$regs" 0x18 0000100000000000
 cases=$((cases + 1))
 call bench
 equal "bench where the peer's memory begins" "$status" 0
 refused 1 "bench: '16M': passes the end of the window" bench 8 16M
+refused 1 "bench: '16M': passes the end of the window" bench --unmapped 16M
 refused 1 "bench: '0x1000000': passes the end of the window" bench 0x1000000
 poke "$regs" 0 00
 cases=$((cases + 1))

@@ -52,6 +52,21 @@ bad "'0': a word is missing, expected 'sum ADDR LEN'" sum 0
 bad "'0': a word is missing, expected 'reg OFFSET SIZE [VALUE]'" reg 0
 bad "dump: '3': one word too many" dump 0 1 2 3
 bad "bench: '3': one word too many" bench 0 8 3
+bad "bench: '9': one word too many" bench 0 8 1 2 3 4 5 6 7 9
+bad "bench: '--unmapped': an ADDR is missing behind it" bench 0 --unmapped
+bad "bench: '--fast': expected --write, --combine, --unmapped ADDR, \
+--interrupts, --answer, --poll or --irq" bench --fast
+bad "bench: '--write': expected an ADDR where it may write" bench --write
+for name in --poll --irq; do
+    bad "bench: '$name': expected --interrupts or --answer with it" \
+        bench 0 $name
+done
+for name in --write --combine "--unmapped 0" "8"; do
+    # shellcheck disable=SC2086 # words
+    bad "bench: '--answer': expected 'bench --answer [TIMEOUT_MS] \
+[--poll|--irq]'" bench 0 $name --answer
+done
+bad "bench: 'soon': expected TIMEOUT_MS" bench --answer soon
 bad "intr: 'send': expected 'send TYPE [HEXDATA]'" intr send
 bad "intr: '00': expected 'send TYPE [HEXDATA]'" intr send 1 00 00
 bad "intr: '2': one word too many, expected 'recv [TIMEOUT_MS] " intr recv 1 2
@@ -65,6 +80,7 @@ done
 bad "sum: 'x': $number" sum x 1
 bad "load: 'x': $number" load x "$directory/file"
 bad "bench: 'x': $number" bench x
+bad "bench: 'x': $number" bench 0 --unmapped x
 bad "read: '16E': $number" read 16E
 bad "read: '0x10000000000000000': past 2^64" read 0x10000000000000000
 bad "read: '17179869184G': past 2^64" read 17179869184G
@@ -97,6 +113,8 @@ bad "read: '0x1': not aligned, expected an ADDR that is a multiple of 2" \
 bad "write: '0x102': not aligned" write 0x102 0 4
 bad "lread: '1': not aligned" lread 1
 bad "bench: '4': not aligned" bench 4
+bad "bench: '12': not aligned, expected an ADDR that is a multiple of 8" \
+    bench 0 --unmapped 12
 bad "reg: '0x404': not aligned, expected an OFFSET that is a multiple of 8" \
     reg 0x404 8
 bad "reg: '4K': outside the registers, expected an OFFSET of at most 0xfff" \

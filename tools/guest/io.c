@@ -177,6 +177,29 @@ int io_open(struct io *io, const struct device *device,
     return ret;
 }
 
+/* The kernel offers it for the memory of a PCI device that is prefetchable. */
+int io_combine(struct io *io, struct failure *failure)
+{
+    const struct device *device = io->device;
+    struct path path = device_path(device, "resource1_wc");
+    struct region region;
+
+    if (device->kind != DEVICE_PCI || device->window.size == 0) {
+        return fail(failure, "'--combine': expected a PCI device with a "
+                    "window");
+    }
+    if (!files_exists(path.text)) {
+        return fail(failure, "'--combine': expected '%s', as for a device "
+                    "with prefetchable=on", path.text);
+    }
+    if (open_region(&region, path.text, 0, device->window.size, failure) < 0) {
+        return -1;
+    }
+    region_close(&io->window);
+    io->window = region;
+    return 0;
+}
+
 void io_close(struct io *io)
 {
     if (io->device) {

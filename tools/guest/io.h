@@ -44,6 +44,9 @@ int io_open(struct io *io, const struct device *device,
             struct failure *failure);
 void io_close(struct io *io);
 
+/* Map the window as memory, not as a device, from now on. */
+int io_combine(struct io *io, struct failure *failure);
+
 /* An access to a register, at a multiple of its size. */
 int io_read_reg(struct io *io, uint64_t offset, unsigned bytes,
                 uint64_t *value, struct failure *failure);

@@ -54,8 +54,8 @@ static const struct command table[] = {
       2, 3, false, command_reg },
     { "intr", "send TYPE [HEXDATA] | recv [TIMEOUT_MS] [--poll|--irq]",
       "interrupts", 1, 4, false, command_intr },
-    { "bench", "[ADDR [LEN]]", "measure accesses",
-      0, 2, false, command_bench },
+    { "bench", "[ADDR [LEN]] [OPTION]...", "measure accesses",
+      0, 9, false, command_bench },
 };
 
 enum { COMMANDS = sizeof(table) / sizeof(table[0]) };
