@@ -366,6 +366,110 @@ static void test_window_moved(const PairKind *kind)
     pair_free(pair);
 }
 
+/* --- the new state is there without an access ---------------------------- */
+
+/* Everything is mapped again; nobody has asked for it. */
+static void expect_pushed(Port *port, uint64_t start, uint64_t size)
+{
+    WAIT_FOR(port_has_range(port, start, size, "rw"));
+    g_assert_cmpint(port_stat(port, "requests-sent"), ==, 0);
+    g_assert_cmpint(port_stat(port, "violations"), ==, 0);
+}
+
+static void test_pushed_bar(const PairKind *kind)
+{
+    Pair *pair = pair_new(kind->first, kind->second, "push=on", "push=on");
+    uint64_t start = vm_low_pci(pair->vm[0]);
+    Port *port = pair->port[1];
+    QPCIDevice *shm;
+    unsigned i;
+
+    add_shm(pair->vm[0]);
+    pair_start(pair);
+    shm = vm_map_pci(pair->vm[0], SHM_SLOT, SHM_BAR, true, start);
+    vm_write(pair->vm[0], start, 8, CONTENTS);
+    expect_pushed(port, start, SHM_SIZE);
+    for (i = 1; i <= 10; i++) {
+        uint64_t here = start + i * SHM_SIZE;
+
+        move_shm(shm, here);
+        expect_pushed(port, here, SHM_SIZE);
+        g_assert_false(port_has_range(port, here - SHM_SIZE, SHM_SIZE, "rw"));
+        g_assert_cmphex(port_read(port, here, 8), ==, CONTENTS);
+        port_write(port, here + 8, 8, i);
+        g_assert_cmphex(vm_read(pair->vm[0], here + 8, 8), ==, i);
+        g_assert_cmpint(port_stat(port, "requests-sent"), ==, 0);
+    }
+    g_free(shm);
+    pair_free(pair);
+}
+
+static void test_pushed_memory(const PairKind *kind)
+{
+    Pair *pair = pair_new(kind->first, kind->second, "push=on", "push=on");
+    uint64_t last = DIMM_ADDRESS + DIMM_SIZE - 8;
+    Port *port = pair->port[1];
+    unsigned i;
+
+    vm_add_args(pair->vm[0], "-m slots=2,maxmem=1G");
+    pair_start(pair);
+    for (i = 0; i < 5; i++) {
+        plug_memory(pair->vm[0], i);
+        expect_pushed(port, DIMM_ADDRESS, DIMM_SIZE);
+        port_write(port, last, 8, CONTENTS);
+        g_assert_cmphex(vm_read(pair->vm[0], last, 8), ==, CONTENTS);
+        g_assert_cmpint(port_stat(port, "requests-sent"), ==, 0);
+        unplug_memory(pair->vm[0], i);
+        g_assert_false(port_has_range(port, DIMM_ADDRESS, DIMM_SIZE, "rw"));
+    }
+    g_assert_cmpint(port_stat(port, "invalidations-received"), ==, 5);
+    pair_free(pair);
+}
+
+static void test_pushed_shadow(const PairKind *kind)
+{
+    Pair *pair = pair_new(kind->first, kind->second, "push=on", "push=on");
+    Vm *vm = pair->vm[0];
+    unsigned i;
+
+    pair_start(pair);
+    for (i = 0; i < 20; i++) {
+        set_shadow(vm, PAM_BOTH);
+        expect_pushed(pair->port[1], 0, vm->ram_size);
+        set_shadow(vm, 0);
+        expect_pushed(pair->port[1], 0, SHADOW - 0x10000);
+    }
+    pair_free(pair);
+}
+
+/* Offers under way, and what they offer changes again and again. */
+static void test_pushed_under_reader(const PairKind *kind)
+{
+    Pair *pair = pair_new(kind->first, kind->second, "push=on", "push=on");
+    uint64_t start = vm_low_pci(pair->vm[0]);
+    QPCIDevice *shm;
+    Reader reader;
+    unsigned i;
+
+    add_shm(pair->vm[0]);
+    pair_start(pair);
+    shm = vm_map_pci(pair->vm[0], SHM_SLOT, SHM_BAR, true, start);
+    vm_write(pair->vm[0], start, 8, CONTENTS);
+    reader_start(&reader, pair->port[1], start);
+    for (i = 0; i < 100; i++) {
+        move_shm(shm, start + SHM_SIZE);
+        move_shm(shm, start);
+    }
+    reader_stop(&reader);
+    WAIT_FOR(port_has_range(pair->port[1], start, SHM_SIZE, "rw"));
+    g_assert_cmphex(port_read(pair->port[1], start, 8), ==, CONTENTS);
+    g_assert_cmpint(port_stat(pair->port[1], "violations"), ==, 0);
+    g_assert_cmpint(port_stat(pair->port[0], "violations"), ==, 0);
+    g_assert(port_is_up(pair->port[0]));
+    g_free(shm);
+    pair_free(pair);
+}
+
 void add_change_tests(void)
 {
     add_pair_test("change/bar-moved", test_bar_moved);
@@ -377,4 +481,8 @@ void add_change_tests(void)
     add_pc_pair_test("change/shadow", test_shadow);
     add_pc_pair_test("change/shadow-under-reader", test_shadow_under_reader);
     add_pair_test("change/window-moved", test_window_moved);
+    add_pair_test("change/pushed-bar", test_pushed_bar);
+    add_pc_pair_test("change/pushed-memory", test_pushed_memory);
+    add_pc_pair_test("change/pushed-shadow", test_pushed_shadow);
+    add_pair_test("change/pushed-under-reader", test_pushed_under_reader);
 }

@@ -24,6 +24,8 @@ int main(int argc, char **argv)
     add_loss_tests();
     add_crowd_tests();
     add_value_tests();
+    add_push_tests();
+    add_block_tests();
     ret = g_test_run();
     vm_directory_remove();
     return ret;

@@ -24,6 +24,13 @@ static const BadValue both[] = {
     { "subpriority", "2", { "subpriority=2", "expected one of auto, 0, 1" } },
     { "seals", "no", { "seals=no", "expected one of prefer, require" } },
     { "share", "maybe", { "share", "'on' or 'off'" } },
+    { "push", "maybe", { "push", "'on' or 'off'" } },
+    { "block", "64K", { "block", "'on' or 'off'" } },
+    { "poll-ns", "1000000001", { "poll-ns=1000000001",
+      "expected at most 1000000000" } },
+    { "poll-ns", "4294967296", { "poll-ns" } },
+    { "poll-ns", "-1", { "poll-ns" } },
+    { "poll-ns", "50us", { "poll-ns" } },
     { "wait", "2", { "wait", "'on' or 'off'" } },
     { "export-readonly", "x", { "export-readonly", "'on' or 'off'" } },
     { "request-timeout", "0", { "request-timeout=0", "expected" } },
@@ -208,10 +215,10 @@ static void check_help(Machine machine)
 {
     static const char *const properties[] = {
         "mem_chardev", "intr_chardev", "shm_size", "name", "hello",
-        "subpriority", "seals", "share", "wait", "request-timeout",
-        "map-change-timeout", "connect-timeout", "max-ranges", "export-base",
-        "export-size", "export-readonly", "address-space", "msi",
-        "prefetchable",
+        "subpriority", "seals", "share", "push", "block", "poll-ns", "wait",
+        "request-timeout", "map-change-timeout", "connect-timeout",
+        "max-ranges", "export-base", "export-size", "export-readonly",
+        "address-space", "msi", "prefetchable",
     };
     g_autofree char *command = g_strdup_printf("%s -device memexpose-pci,help",
                                                machine_binary(machine));

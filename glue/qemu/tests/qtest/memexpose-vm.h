@@ -190,6 +190,35 @@ void pair_free(Pair *pair);
         }                                                               \
     } while (0)
 
+/*
+ * A peer that is this test itself, and says what it is told to: the client of
+ * a port that listens.
+ */
+typedef struct Raw {
+    int mem, intr;
+    uint64_t features;          /* those that the port has accepted */
+} Raw;
+
+#define FEATURE_BLOCK  1u
+#define FEATURE_PUSH   2u
+#define BLOCK_SIZE     65536u
+
+/* With a hello that offers these features. */
+void raw_connect(Raw *raw, Port *port, uint64_t features);
+void raw_close(Raw *raw);
+
+/* Has the port closed the link? */
+bool raw_is_closed(Raw *raw);
+
+/* A block: returns the result, and how many bytes were @done. */
+uint32_t raw_read(Raw *raw, uint64_t address, void *bytes, uint32_t size,
+                  uint32_t *done);
+uint32_t raw_write(Raw *raw, uint64_t address, const void *bytes,
+                   uint32_t size, uint32_t *done);
+
+/* Without looking for an answer. */
+void raw_ask(Raw *raw, uint64_t address, uint32_t size);
+
 /* A test for one pair of machines. */
 typedef struct PairKind {
     Machine first, second;
@@ -211,5 +240,7 @@ void add_life_tests(void);
 void add_loss_tests(void);
 void add_crowd_tests(void);
 void add_value_tests(void);
+void add_push_tests(void);
+void add_block_tests(void);
 
 #endif

@@ -218,7 +218,11 @@ static const struct memexpose_device_ops device_ops = {
     .size = sizeof(device_ops),
     .read = memexpose_export_read,
     .write = memexpose_export_write,
+    .read_block = memexpose_export_read_block,
+    .write_block = memexpose_export_write_block,
     .resolve = memexpose_export_resolve,
+    .next_share = memexpose_export_next_share,
+    .update = memexpose_import_update,
     .map = memexpose_import_map,
     .unmap = memexpose_import_unmap,
     .retire = memexpose_import_retire,
@@ -255,6 +259,7 @@ static bool create_device(MemexposeState *s, Error **errp)
         error_setg_errno(errp, errno, "cannot make the device");
         return false;
     }
+    memexpose_group_join(s);
     memexpose_faults_watch(s);
     return true;
 }
@@ -265,6 +270,7 @@ static void destroy_device(MemexposeState *s)
 
     s->device = NULL;
     memexpose_faults_forget(s);
+    memexpose_group_leave(s);
     memexpose_device_destroy(device);
     memexpose_import_remove();
 }

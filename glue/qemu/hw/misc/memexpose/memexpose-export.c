@@ -26,54 +26,108 @@ static int to_result(MemTxResult result)
            (result & MEMTX_ACCESS_ERROR ? MEMEXPOSE_RESULT_DENIED : 0);
 }
 
-/* The largest piece from @address on that lies in one region. */
-static int access_piece(MemexposeState *s, uint64_t address, uint8_t *bytes,
-                        unsigned count, bool is_write, unsigned *done)
-{
-    MemoryRegionSection section = memory_region_find(s->as->root, address,
-                                                     count);
-    int result = MEMEXPOSE_RESULT_DECODE;
+/* An access of the peer's.  It goes on behind @done bytes. */
+typedef struct Access {
+    MemexposeState *s;
+    uint64_t address;
+    uint8_t *bytes;
+    size_t size;
+    size_t done;
+    bool is_write;
+    bool is_block;
+} Access;
 
-    *done = count;
+/* Can all of it be copied at once, without a device that takes notice? */
+static bool is_plain_memory(const MemoryRegion *mr, bool is_write)
+{
+    MemoryRegion *region = (MemoryRegion *)mr;
+
+    if (memory_region_is_ram(region)) {
+        return !memory_region_is_ram_device(region);
+    }
+    return memory_region_is_romd(region) && !is_write;
+}
+
+/*
+ * Of a block that ends in a device, one access: so that it is known how many
+ * bytes went before one that failed, and so that an access that moves what
+ * lies behind it is seen to have done so.
+ */
+static size_t limit_piece(const MemoryRegionSection *section, size_t size,
+                          bool is_write)
+{
+    uint64_t offset = section->offset_within_region;
+    size_t largest = section->mr->ops->valid.max_access_size;
+
+    if (is_plain_memory(section->mr, is_write)) {
+        return size;
+    }
+    size = MIN(size, largest ? MIN(largest, 8) : 4);
+    if (offset != 0) {
+        size = MIN(size, offset & -offset);
+    }
+    return pow2floor(size);
+}
+
+/* The largest piece from there on that lies in one region. */
+static int access_piece(Access *access)
+{
+    MemexposeState *s = access->s;
+    uint64_t address = access->address + access->done;
+    MemoryRegionSection section;
+    int result = MEMEXPOSE_RESULT_DECODE;
+    size_t size;
+
+    section = memory_region_find(s->as->root, address,
+                                 access->size - access->done);
     if (!section.mr) {
         return result;
     }
-    if (section.offset_within_address_space == address) {
-        *done = int128_get64(section.size);
-        if (memexpose_owns(section.mr)) {
-            /* never through one window into another */
-        } else if (is_write && section.readonly) {
-            result = MEMEXPOSE_RESULT_DENIED;
-        } else {
-            result = to_result(address_space_rw(s->as, address, s->attrs,
-                                                bytes, *done, is_write));
+    if (section.offset_within_address_space != address ||
+        memexpose_owns(section.mr)) {
+        /* nothing there; or never through one window into another */
+    } else if (access->is_write && section.readonly) {
+        result = MEMEXPOSE_RESULT_DENIED;
+    } else {
+        size = int128_get64(section.size);
+        if (access->is_block) {
+            size = limit_piece(&section, size, access->is_write);
+        }
+        result = to_result(address_space_rw(s->as, address, s->attrs,
+                                            access->bytes + access->done,
+                                            size, access->is_write));
+        if (result == MEMEXPOSE_RESULT_OK) {
+            access->done += size;
         }
     }
     memory_region_unref(section.mr);
     return result;
 }
 
-static int access_all(MemexposeState *s, uint64_t address, uint8_t *bytes,
-                      unsigned count, bool is_write)
+/* What is not exported is not there; of a block the part before that is. */
+static int access_all(Access *access)
 {
+    MemexposeState *s = access->s;
     int result = MEMEXPOSE_RESULT_OK;
+    size_t wanted = access->size;
 
-    while (count > 0 && result == MEMEXPOSE_RESULT_OK) {
-        unsigned done;
-
-        if (!is_exported(s, address) ||
-            !is_exported(s, address + count - 1)) {
+    if (!is_exported(s, access->address)) {
+        return MEMEXPOSE_RESULT_DECODE;
+    }
+    if (!is_exported(s, access->address + wanted - 1)) {
+        if (!access->is_block) {
             return MEMEXPOSE_RESULT_DECODE;
         }
-        if (is_write && s->export_readonly) {
-            return MEMEXPOSE_RESULT_DENIED;
-        }
-        result = access_piece(s, address, bytes, count, is_write, &done);
-        address += done;
-        bytes += done;
-        count -= done;
+        access->size = s->export_base + s->export_size - access->address;
     }
-    return result;
+    if (access->is_write && s->export_readonly) {
+        return MEMEXPOSE_RESULT_DENIED;
+    }
+    while (access->done < access->size && result == MEMEXPOSE_RESULT_OK) {
+        result = access_piece(access);
+    }
+    return result == MEMEXPOSE_RESULT_OK && access->done < wanted ?
+           MEMEXPOSE_RESULT_DECODE : result;
 }
 
 int memexpose_export_read(void *opaque, uint64_t address, unsigned bytes,
@@ -81,7 +135,10 @@ int memexpose_export_read(void *opaque, uint64_t address, unsigned bytes,
 {
     MemexposeState *s = opaque;
     uint8_t buffer[8] = { 0 };
-    int result = access_all(s, address, buffer, bytes, false);
+    Access access = {
+        .s = s, .address = address, .bytes = buffer, .size = bytes,
+    };
+    int result = access_all(&access);
 
     *value = ldq_le_p(buffer);
     trace_memexpose_export(s->log_name, "read", address, bytes, *value,
@@ -94,12 +151,49 @@ int memexpose_export_write(void *opaque, uint64_t address, unsigned bytes,
 {
     MemexposeState *s = opaque;
     uint8_t buffer[8];
+    Access access = {
+        .s = s, .address = address, .bytes = buffer, .size = bytes,
+        .is_write = true,
+    };
     int result;
 
     stq_le_p(buffer, value);
-    result = access_all(s, address, buffer, bytes, true);
+    result = access_all(&access);
     trace_memexpose_export(s->log_name, "write", address, bytes, value,
                            result);
+    return result;
+}
+
+int memexpose_export_read_block(void *opaque, uint64_t address, void *buffer,
+                                size_t bytes, size_t *done)
+{
+    MemexposeState *s = opaque;
+    Access access = {
+        .s = s, .address = address, .bytes = buffer, .size = bytes,
+        .is_block = true,
+    };
+    int result = access_all(&access);
+
+    *done = access.done;
+    trace_memexpose_export_block(s->log_name, "read", address, bytes, *done,
+                                 result);
+    return result;
+}
+
+int memexpose_export_write_block(void *opaque, uint64_t address,
+                                 const void *buffer, size_t bytes,
+                                 size_t *done)
+{
+    MemexposeState *s = opaque;
+    Access access = {
+        .s = s, .address = address, .bytes = (uint8_t *)buffer,
+        .size = bytes, .is_write = true, .is_block = true,
+    };
+    int result = access_all(&access);
+
+    *done = access.done;
+    trace_memexpose_export_block(s->log_name, "write", address, bytes, *done,
+                                 result);
     return result;
 }
 
@@ -191,9 +285,9 @@ static bool may_be_shared(MemexposeState *s,
 
 static int descriptor_of(MemoryRegion *mr)
 {
-    if (memexpose_owns(mr) || !memory_region_is_ram(mr) ||
-        memory_region_is_ram_device(mr) || !mr->ram_block ||
-        !qemu_ram_is_shared(mr->ram_block)) {
+    if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr) ||
+        !mr->ram_block || !qemu_ram_is_shared(mr->ram_block) ||
+        memexpose_owns(mr)) {
         return -1;
     }
     return memory_region_get_fd(mr);
@@ -213,7 +307,9 @@ static int share_section(MemexposeState *s, uint64_t address,
     RCU_READ_LOCK_GUARD();
     view = address_space_to_flatview(s->as);
     flatview_for_each_range(view, find_range, &search);
-    if (!search.found || !may_all_be_exported(s, section->mr, view)) {
+    if (!search.found || !is_exported(s, search.start) ||
+        !is_exported(s, search.start + search.size - 1) ||
+        !may_all_be_exported(s, section->mr, view)) {
         return 0;
     }
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -246,6 +342,53 @@ int memexpose_export_resolve(void *opaque, uint64_t address,
     ret = share_section(s, address, &section, share);
     memory_region_unref(section.mr);
     return ret;
+}
+
+typedef struct FlatNext {
+    uint64_t address;
+    uint64_t start, last;       /* out */
+    bool found;
+} FlatNext;
+
+/* The first range with a descriptor that does not end before @address. */
+static bool find_next(Int128 start, Int128 size, const MemoryRegion *mr,
+                      hwaddr offset, void *opaque)
+{
+    FlatNext *next = opaque;
+    Int128 last = int128_sub(int128_add(start, size), int128_one());
+
+    if (int128_gt(int128_make64(next->address), last) ||
+        descriptor_of((MemoryRegion *)mr) < 0) {
+        return false;
+    }
+    next->start = int128_get64(start);
+    next->last = int128_get64(last);
+    next->found = true;
+    return true;
+}
+
+/* One after the other, what resolving would give at some address. */
+int memexpose_export_next_share(void *opaque, uint64_t address,
+                                struct memexpose_share *share)
+{
+    MemexposeState *s = opaque;
+    FlatNext next = { .address = address };
+
+    do {
+        next.found = false;
+        WITH_RCU_READ_LOCK_GUARD() {
+            flatview_for_each_range(address_space_to_flatview(s->as),
+                                    find_next, &next);
+        }
+        if (!next.found) {
+            return 0;
+        }
+        if (memexpose_export_resolve(s, next.start, share) == 1) {
+            return 1;
+        }
+        next.address = next.last + 1;
+    } while (next.address != 0);
+    return 0;
 }
 
 /* --- changes ------------------------------------------------------------- */

@@ -24,6 +24,7 @@ static struct {
     MemexposeSource *source;
     QEMUBH *bh;
     MemoryListener first, last;
+    QLIST_HEAD(, MemexposeState) members;
     unsigned committing;        /* depth: from begin to the last commit */
     unsigned changed;           /* map changes that are to be ended */
 } all;
@@ -312,6 +313,37 @@ static void listen_to_changes(void)
     };
     memory_listener_register(&all.first, &address_space_memory);
     memory_listener_register(&all.last, &address_space_memory);
+}
+
+/* --- polling ------------------------------------------------------------- */
+
+/*
+ * Threads that wait poll as long as the device that wants it most.  The main
+ * loop, when it has served a peer, never does: it has the whole machine to
+ * look after.
+ */
+static void update_polling(void)
+{
+    const MemexposeState *s;
+    uint32_t longest = 0;
+
+    QLIST_FOREACH(s, &all.members, next_member) {
+        longest = MAX(longest, s->poll_ns);
+    }
+    memexpose_group_set_polling(all.group, longest, 0);
+    trace_memexpose_polling(longest);
+}
+
+void memexpose_group_join(MemexposeState *s)
+{
+    QLIST_INSERT_HEAD(&all.members, s, next_member);
+    update_polling();
+}
+
+void memexpose_group_leave(MemexposeState *s)
+{
+    QLIST_REMOVE(s, next_member);
+    update_polling();
 }
 
 /* --- life ---------------------------------------------------------------- */

@@ -25,10 +25,12 @@ struct MemexposeShare {
     MemexposeState *state;
     uint64_t start;
     uint64_t id;                /* as the library calls it */
+    bool readonly;
     MemoryRegion mr;
     bool going;
     uint64_t age;               /* when it began to go */
     QTAILQ_ENTRY(MemexposeShare) next;
+    QTAILQ_ENTRY(MemexposeShare) next_added;
     QTAILQ_ENTRY(MemexposeShare) next_leaving;
 };
 
@@ -41,7 +43,8 @@ typedef struct MemexposeRetired {
     QTAILQ_ENTRY(MemexposeRetired) next;
 } MemexposeRetired;
 
-/* Guarded by the big lock: mapped, and to be removed. */
+/* Guarded by the big lock: new, mapped, and to be removed. */
+static QTAILQ_HEAD(, MemexposeShare) added = QTAILQ_HEAD_INITIALIZER(added);
 static QTAILQ_HEAD(, MemexposeShare) mapped = QTAILQ_HEAD_INITIALIZER(mapped);
 static QTAILQ_HEAD(, MemexposeShare) going = QTAILQ_HEAD_INITIALIZER(going);
 
@@ -127,11 +130,44 @@ static void memexpose_share_finalize(Object *obj)
 
 /* --- the memory map ------------------------------------------------------ */
 
+/* Show what is new, in one transaction. */
+static void add_new_shares(void)
+{
+    MemexposeShare *share, *next;
+
+    if (QTAILQ_EMPTY(&added)) {
+        return;
+    }
+    memory_region_transaction_begin();
+    QTAILQ_FOREACH_SAFE(share, &added, next_added, next) {
+        QTAILQ_REMOVE(&added, share, next_added);
+        memory_region_set_readonly(&share->mr, share->readonly);
+        memory_region_add_subregion(&share->state->window, share->start,
+                                    &share->mr);
+    }
+    memory_region_transaction_commit();
+}
+
+/* What is mapped between begin and end is shown at the end. */
+void memexpose_import_update(void *opaque, bool begin)
+{
+    MemexposeState *s = opaque;
+
+    g_assert(bql_locked());
+    trace_memexpose_update(s->log_name, begin);
+    s->updating = begin;
+    if (!begin) {
+        add_new_shares();
+    }
+}
+
 int memexpose_import_map(void *opaque, const struct memexpose_range *range)
 {
     MemexposeState *s = opaque;
+    g_autofree char *name = NULL;
     MemexposeShare *share;
 
+    g_assert(bql_locked());
     if (memexpose_in_commit()) {
         return -EAGAIN;         /* it will be offered again */
     }
@@ -142,13 +178,18 @@ int memexpose_import_map(void *opaque, const struct memexpose_range *range)
     share->state = s;
     share->start = range->start;
     share->id = range->id;
-    object_property_add_child(OBJECT(s->dev), "share[*]", OBJECT(share));
+    share->readonly = range->readonly;
+    /* "share[*]" would look for a number, among all that there are */
+    name = g_strdup_printf("share[%" PRIu64 "]", range->id);
+    object_property_add_child(OBJECT(s->dev), name, OBJECT(share));
     object_unref(OBJECT(share));
     memory_region_init_ram_ptr(&share->mr, OBJECT(share), "memexpose-share",
                                range->size, range->host);
-    memory_region_set_readonly(&share->mr, range->readonly);
     QTAILQ_INSERT_TAIL(&mapped, share, next);
-    memory_region_add_subregion(&s->window, range->start, &share->mr);
+    QTAILQ_INSERT_TAIL(&added, share, next_added);
+    if (!s->updating) {
+        add_new_shares();
+    }
     return 0;
 }
 
@@ -156,6 +197,7 @@ int memexpose_import_unmap(void *opaque, const struct memexpose_range *range)
 {
     MemexposeShare *share;
 
+    g_assert(bql_locked());
     QTAILQ_FOREACH(share, &mapped, next) {
         if (share->state == opaque && share->id == range->id) {
             break;

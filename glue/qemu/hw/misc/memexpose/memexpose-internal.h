@@ -49,6 +49,8 @@ struct MemexposeState {
 
     struct memexpose_device *watched;   /* for faults in its shares */
     MemexposeState *next_watched;
+    QLIST_ENTRY(MemexposeState) next_member;    /* of the group */
+    bool updating;              /* shares come in one transaction, soon */
 
     /* Properties. */
     uint64_t window_size;
@@ -58,6 +60,8 @@ struct MemexposeState {
     char *seals;
     char *address_space;
     bool share;
+    bool push;
+    bool block;
     bool wait;
     bool export_readonly;
     uint64_t export_base;
@@ -66,6 +70,7 @@ struct MemexposeState {
     uint32_t map_change_timeout;
     uint32_t connect_timeout;
     uint32_t max_ranges;
+    uint32_t poll_ns;
 };
 
 /* memexpose-device.c */
@@ -91,6 +96,10 @@ bool memexpose_configure(MemexposeState *s,
 /* memexpose-group.c: what all devices of the process share */
 
 struct memexpose_group *memexpose_group_get(Error **errp);
+
+/* A device belongs to it from when it is made to when it goes. */
+void memexpose_group_join(MemexposeState *s);
+void memexpose_group_leave(MemexposeState *s);
 
 /* Is this within a memory transaction's commit? */
 bool memexpose_in_commit(void);
@@ -122,8 +131,15 @@ int memexpose_export_read(void *opaque, uint64_t address, unsigned bytes,
                           uint64_t *value);
 int memexpose_export_write(void *opaque, uint64_t address, unsigned bytes,
                            uint64_t value);
+int memexpose_export_read_block(void *opaque, uint64_t address, void *buffer,
+                                size_t bytes, size_t *done);
+int memexpose_export_write_block(void *opaque, uint64_t address,
+                                 const void *buffer, size_t bytes,
+                                 size_t *done);
 int memexpose_export_resolve(void *opaque, uint64_t address,
                              struct memexpose_share *share);
+int memexpose_export_next_share(void *opaque, uint64_t address,
+                                struct memexpose_share *share);
 
 /* memexpose-fault.c: memory that the peer has taken away */
 
@@ -135,6 +151,7 @@ void memexpose_faults_expect(void);
 
 int memexpose_import_map(void *opaque, const struct memexpose_range *range);
 int memexpose_import_unmap(void *opaque, const struct memexpose_range *range);
+void memexpose_import_update(void *opaque, bool begin);
 void memexpose_import_retire(void *opaque, void (*fn)(void *arg), void *arg);
 
 /* Remove what was unmapped from the memory map, if there is anything. */

@@ -9,6 +9,9 @@
 #include "qom/object.h"
 #include "memexpose-internal.h"
 
+/* How long a thread that waits may poll. */
+#define MAX_POLL_NS 1000000000
+
 /* --- configuration ------------------------------------------------------- */
 
 /* The place of a property's word among those there are, or of the default. */
@@ -90,6 +93,11 @@ static bool check_numbers(MemexposeState *s, Error **errp)
         error_setg(errp, "max-ranges=0: expected at least 1");
         return false;
     }
+    if (s->poll_ns > MAX_POLL_NS) {
+        error_setg(errp, "poll-ns=%" PRIu32 ": expected at most %d "
+                   "nanoseconds", s->poll_ns, MAX_POLL_NS);
+        return false;
+    }
     if (s->export_size != 0 && s->export_base + s->export_size - 1 <
         s->export_base) {
         error_setg(errp, "export-base=0x%" PRIx64 " and export-size=0x%"
@@ -128,6 +136,8 @@ bool memexpose_configure(MemexposeState *s,
     config->role = memexpose_links_listen(s) ? MEMEXPOSE_ROLE_LISTEN :
                    MEMEXPOSE_ROLE_CONNECT;
     config->share = s->share;
+    config->push = s->push;
+    config->block = s->block;
     config->wait = false;       /* this waits itself, in its own way */
     config->window_size = s->window_size;
     config->request_timeout = s->request_timeout * SCALE_MS;
@@ -195,7 +205,14 @@ static void get_ranges(Object *obj, Visitor *v, const char *name,
     qapi_free_strList(list);
 }
 
-#define COUNTER(member) { #member, offsetof(struct memexpose_stats, member) }
+/* Those of the device, and those of the group that it is in. */
+typedef struct Counters {
+    struct memexpose_stats device;
+    struct memexpose_group_stats group;
+} Counters;
+
+#define COUNTER(member) { #member, offsetof(Counters, device.member) }
+#define GROUP_COUNTER(member) { #member, offsetof(Counters, group.member) }
 
 static const struct {
     const char *name;
@@ -213,14 +230,21 @@ static const struct {
     COUNTER(mapped_ranges),
     COUNTER(mapped_bytes),
     COUNTER(violations),
+    COUNTER(blocks_sent),
+    COUNTER(blocks_served),
+    COUNTER(offers_sent),
+    COUNTER(offers_received),
+    GROUP_COUNTER(polls),
+    GROUP_COUNTER(poll_hits),
+    GROUP_COUNTER(poll_misses),
+    GROUP_COUNTER(poll_time),
 };
 
 /* All counters, whatever the library grows to have. */
 QEMU_BUILD_BUG_ON(ARRAY_SIZE(counters) * sizeof(uint64_t) !=
-                  sizeof(struct memexpose_stats));
+                  sizeof(Counters));
 
-static bool visit_counters(Visitor *v, const struct memexpose_stats *stats,
-                           Error **errp)
+static bool visit_counters(Visitor *v, const Counters *all, Error **errp)
 {
     size_t i;
 
@@ -229,7 +253,7 @@ static bool visit_counters(Visitor *v, const struct memexpose_stats *stats,
                                              '-');
         uint64_t value;
 
-        memcpy(&value, (const char *)stats + counters[i].offset,
+        memcpy(&value, (const char *)all + counters[i].offset,
                sizeof(value));
         if (!visit_type_uint64(v, name, &value, errp)) {
             return false;
@@ -242,13 +266,15 @@ static void get_stats(Object *obj, Visitor *v, const char *name,
                       void *opaque, Error **errp)
 {
     MemexposeState *s = state_of(obj, opaque);
-    struct memexpose_stats stats = { 0 };
+    Counters all = { 0 };
 
     if (s->device) {
-        memexpose_device_stats(s->device, &stats, sizeof(stats));
+        memexpose_device_stats(s->device, &all.device, sizeof(all.device));
+        memexpose_group_stats(memexpose_group_get(NULL), &all.group,
+                              sizeof(all.group));
     }
     if (visit_start_struct(v, name, NULL, 0, errp)) {
-        visit_counters(v, &stats, errp);
+        visit_counters(v, &all, errp);
         visit_end_struct(v, NULL);
     }
 }
@@ -269,6 +295,11 @@ static const struct {
       "warning), require (never), ignore" },
     { "share", "give the peer descriptors of shareable memory; off keeps "
       "every access on the link" },
+    { "push", "give them when the peer connects and after each change of the "
+      "memory map, not only when it touches the memory" },
+    { "block", "up to 64 KiB in one message, if the peer can do it" },
+    { "poll-ns", "how long a virtual CPU that waits for the peer polls "
+      "before it sleeps, in ns; the largest of all devices counts" },
     { "wait", "writing 1 to the enable register waits for the peer" },
     { "request-timeout", "how long an access may take, in ms" },
     { "map-change-timeout", "how long a change of the memory map waits for "
