@@ -88,6 +88,12 @@ device "address space" "address-space lunar system" \
 device "a secure one, on x86" "address-space secure" \
     shm_size=$size,address-space=secure
 device "share" "share" shm_size=$size,share=perhaps
+device "push" "push" shm_size=$size,push=hard
+device "block" "block" shm_size=$size,block=65536
+device "polling" "poll-ns expected 1000000000" \
+    shm_size=$size,poll-ns=1000000001
+device "polling for less than nothing" "poll-ns" shm_size=$size,poll-ns=-1
+device "polling, in words" "poll-ns" shm_size=$size,poll-ns=long
 device "wait" "wait" shm_size=$size,wait=long
 device "a timeout" "request-timeout" shm_size=$size,request-timeout=soon
 device "export beyond the end" "export-size" \

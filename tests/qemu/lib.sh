@@ -459,6 +459,31 @@ guest() {
     guest_end "$1"
 }
 
+# guest_says NAME TEXT: a line of what it is doing is that
+guest_says() {
+    local id=${vm_pending[$1]} end=$((SECONDS + patience)) line=''
+
+    cases=$((cases + 1))
+    until [[ $line == *"@$id:$2" ]]; do
+        if [ $SECONDS -ge $end ] || [[ $line == *"@$id="* ]] ||
+            ! guest_line "$1" $((end - SECONDS)); then
+            complain "$1: it does not say '$2'"
+            return 1
+        fi
+    done
+}
+
+# begin_receiving NAME --irq|--poll: when this returns, it sleeps until an
+# interrupt comes; guest_end tells which.
+begin_receiving() {
+    guest_begin "$1" "memexpose-guest intr recv 20000 $2 > /tmp/came 2>&1 &
+        pid=\$!;
+        until grep -qE 'poll|nanosleep' /proc/\$pid/wchan; do
+        [ -d /proc/\$pid ] || break; usleep 1000; done 2> /dev/null;
+        echo asleep; wait \$pid; status=\$?; cat /tmp/came; exit \$status"
+    guest_says "$1" asleep
+}
+
 # does NAME COMMAND [TEXT]: it succeeds, and prints that
 does() {
     cases=$((cases + 1))

@@ -121,8 +121,8 @@ interrupts() {
 awaited_interrupt() {
     local from=$1 to=$2
 
-    guest_begin "$to" "memexpose-guest intr recv 20000 --irq"
-    does "$from" "sleep 1; memexpose-guest intr send 7 $(data_of ring)"
+    begin_receiving "$to" --irq
+    does "$from" "memexpose-guest intr send 7 $(data_of ring)"
     guest_end "$to" || complain "$to: $reply"
     equal "$to: the interrupt it waited for" "$reply" \
         "0x0000000000000007 $(data_of ring)"

@@ -107,8 +107,8 @@ interrupts() {
         equal "the simulator: interrupt" "$reply" \
             "0x$(printf %016x $number) $padded"
     done
-    guest_begin vm "memexpose-guest intr recv 20000 $how"
-    tell a 'sleep 500; intr 9'
+    begin_receiving vm $how
+    tell a 'intr 9'
     guest_end vm || complain "vm: $reply"
     matches "vm: the interrupt it waited for" "$reply" '^0x0{15}9 0{256}$'
 }
