@@ -312,8 +312,8 @@ static bool must_wait(struct memexpose_device *device,
 }
 
 /*
- * What comes is told after a change of the own memory map (section 4), and what
- * was offered when the offers end (section 9).
+ * What comes is told after a change of the own memory map (section 4), and
+ * what was offered when the offers end (section 9).
  */
 static bool may_announce(const struct memexpose_device *device)
 {

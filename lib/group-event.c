@@ -379,8 +379,8 @@ static void serve_from_now(struct memexpose_group *group, int64_t *now)
 
 /*
  * Where something came more may follow.  The consumer's loop has its turn in
- * the end, however much there is, and at once if it was told something; if time
- * is left then it is to come back without a sleep.
+ * the end, however much there is, and at once if it was told something; if
+ * time is left then it is to come back without a sleep.
  */
 static void serve_more(struct memexpose_group *group)
 {
