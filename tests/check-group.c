@@ -3,6 +3,7 @@
  * A group and its two drivers (protocol section 3): who waits serves the
  * others, waits end when they are told to, and nobody sleeps over news.
  */
+#include "cancels.h"
 #include "side.h"
 
 /* --- the event driver ---------------------------------------------------- */
@@ -302,35 +303,6 @@ START_TEST(links_that_end_wake_all)
 END_TEST
 
 /* --- cancelling ---------------------------------------------------------- */
-
-static void cancel_group(struct worker *worker)
-{
-    (void)worker;
-    memexpose_group_cancel(group);
-}
-
-static void cancel_device(struct worker *worker)
-{
-    memexpose_device_cancel(worker->device);
-}
-
-static void on_signal(int number)
-{
-    (void)number;
-    memexpose_group_cancel(group);
-}
-
-static void cancel_by_signal(struct worker *worker)
-{
-    struct sigaction action = { .sa_handler = on_signal };
-
-    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
-    ck_assert_int_eq(pthread_kill(worker->thread, SIGUSR1), 0);
-}
-
-static void (*const cancels[])(struct worker *worker) = {
-    cancel_group, cancel_device, cancel_by_signal,
-};
 
 /* Its request stays outstanding, the answer is discarded, the next is sent
  * only then (section 7). */

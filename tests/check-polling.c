@@ -4,6 +4,7 @@
  * group's clock stands still unless a test lets time pass: what is polled for
  * comes in time however slow the machine is, and nothing is over by itself.
  */
+#include "cancels.h"
 #include "side.h"
 
 #include <sched.h>
@@ -286,35 +287,6 @@ START_TEST(who_polls_lets_links_come)
     destroy(&other);
 }
 END_TEST
-
-static void cancel_group(struct worker *worker)
-{
-    (void)worker;
-    memexpose_group_cancel(group);
-}
-
-static void cancel_device(struct worker *worker)
-{
-    memexpose_device_cancel(worker->device);
-}
-
-static void on_signal(int number)
-{
-    (void)number;
-    memexpose_group_cancel(group);
-}
-
-static void cancel_by_signal(struct worker *worker)
-{
-    struct sigaction action = { .sa_handler = on_signal };
-
-    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
-    ck_assert_int_eq(pthread_kill(worker->thread, SIGUSR1), 0);
-}
-
-static void (*const cancels[])(struct worker *worker) = {
-    cancel_group, cancel_device, cancel_by_signal,
-};
 
 START_TEST(cancelled)
 {
