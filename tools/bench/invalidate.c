@@ -68,17 +68,8 @@ static int take_ours(void *arg, struct samples *samples, size_t rounds)
 static int take_round_trips(void *arg, struct samples *samples, size_t rounds)
 {
     struct invalidation *all = arg;
-    uint64_t value;
-    size_t i;
-    int ret = 0;
 
-    for (i = 0; i < rounds && ret == 0; i++) {
-        int64_t begin = measure_now();
-
-        ret = pair_read(&all->pair, SIDE_WORD, &value);
-        samples_add(samples, (double)(measure_now() - begin));
-    }
-    return ret;
+    return pair_time_reads(&all->pair, samples, rounds);
 }
 
 /* What was not shared would be taken back at once. */

@@ -167,6 +167,21 @@ int pair_write(struct pair *pair, enum side_register number, uint64_t value)
                            side_register_address(number), 8, value);
 }
 
+int pair_time_reads(struct pair *pair, struct samples *samples, size_t rounds)
+{
+    uint64_t value;
+    size_t i;
+    int ret = 0;
+
+    for (i = 0; i < rounds && ret == 0; i++) {
+        int64_t begin = measure_now();
+
+        ret = pair_read(pair, SIDE_WORD, &value);
+        samples_add(samples, (double)(measure_now() - begin));
+    }
+    return ret;
+}
+
 int pair_count(struct pair *pair, struct side_counts *counts)
 {
     unsigned i;

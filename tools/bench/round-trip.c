@@ -21,17 +21,8 @@ struct round_trip {
 static int ask(void *arg, struct samples *samples, size_t rounds)
 {
     struct round_trip *trip = arg;
-    uint64_t value;
-    size_t i;
-    int ret = 0;
 
-    for (i = 0; i < rounds && ret == 0; i++) {
-        int64_t begin = measure_now();
-
-        ret = pair_read(&trip->pair, SIDE_WORD, &value);
-        samples_add(samples, (double)(measure_now() - begin));
-    }
-    return ret;
+    return pair_time_reads(&trip->pair, samples, rounds);
 }
 
 static int ask_floor(void *arg, struct samples *samples, size_t rounds)

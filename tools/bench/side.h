@@ -153,6 +153,9 @@ void pair_stop(struct pair *pair);
 int pair_read(struct pair *pair, enum side_register number, uint64_t *value);
 int pair_write(struct pair *pair, enum side_register number, uint64_t value);
 
+/* How long it takes to read a word of the peer's, @rounds times. */
+int pair_time_reads(struct pair *pair, struct samples *samples, size_t rounds);
+
 /* What the peer's process had done when it served the first of the reads that
  * this takes, SIDE_COUNT_READS of them. */
 enum { SIDE_COUNT_READS = SIDE_ARRIVED - SIDE_LATCH + 1 };
