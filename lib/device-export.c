@@ -222,28 +222,42 @@ static bool is_fit(const struct memexpose_device *device,
     return !why;
 }
 
-/* Ask the consumer what may be shared.  Returns its descriptor or -1. */
-static int resolve(struct memexpose_device *device, uint64_t address,
-                   struct memexpose_share *share, struct mx_object *object)
+/*
+ * Ask the consumer what may be shared, by @op: resolve or next_share.  Returns
+ * its descriptor or -1; one that is bad is of an object that is unfit.
+ */
+static int ask_for_share(struct memexpose_device *device,
+                         int (*op)(void *opaque, uint64_t address,
+                                   struct memexpose_share *share),
+                         uint64_t address, struct memexpose_share *share,
+                         struct mx_object *object)
 {
-    if (!device->config.share || !device->passes_descriptors ||
-        !device->ops.resolve) {
+    if (!device->config.share || !device->passes_descriptors || !op) {
         return -1;
     }
     memset(share, 0, sizeof(*share));
     share->fd = -1;
-    if (device->ops.resolve(device->opaque, address, share) != 1 ||
-        share->fd < 0) {
+    if (op(device->opaque, address, share) != 1 || share->fd < 0) {
         return -1;
     }
     if (mx_os_object(share->fd, object) < 0) {
-        memset(object, 0, sizeof(*object));     /* which is unfit */
-    }
-    if (!is_fit(device, share, address, object)) {
-        mx_os_close(share->fd);
-        return -1;
+        memset(object, 0, sizeof(*object));
     }
     return share->fd;
+}
+
+/* What may be shared of what was accessed.  Returns its descriptor or -1. */
+static int resolve(struct memexpose_device *device, uint64_t address,
+                   struct memexpose_share *share, struct mx_object *object)
+{
+    int fd = ask_for_share(device, device->ops.resolve, address, share,
+                           object);
+
+    if (fd >= 0 && !is_fit(device, share, address, object)) {
+        mx_os_close(fd);
+        return -1;
+    }
+    return fd;
 }
 
 static struct mx_ledger_entry entry_of(const struct memexpose_share *share,
@@ -361,26 +375,6 @@ bool mx_export_may_offer(const struct mx_member *member)
     return device->offers_due && mx_link_may_offer(&member->link);
 }
 
-/* Ask the consumer for the next.  Returns its descriptor, or -1. */
-static int next_share(struct memexpose_device *device, uint64_t address,
-                      struct memexpose_share *share, struct mx_object *object)
-{
-    if (!device->config.share || !device->passes_descriptors ||
-        !device->ops.next_share) {
-        return -1;
-    }
-    memset(share, 0, sizeof(*share));
-    share->fd = -1;
-    if (device->ops.next_share(device->opaque, address, share) != 1 ||
-        share->fd < 0) {
-        return -1;
-    }
-    if (mx_os_object(share->fd, object) < 0) {
-        memset(object, 0, sizeof(*object));     /* which is unfit */
-    }
-    return share->fd;
-}
-
 /* Behind the range; if there is nothing the offers are at their end. */
 static bool step_behind(struct memexpose_device *device,
                         const struct memexpose_share *share)
@@ -433,7 +427,7 @@ void mx_export_offer(struct mx_member *member)
     int fd;
 
     mx_group_call_begin(member, &frame, MX_CALL_SERVICE);
-    fd = next_share(device, next, &share, &object);
+    fd = ask_for_share(device, device->ops.next_share, next, &share, &object);
     mx_group_call_end(member, &frame);
     if (device->generation != generation || !device->offers_due ||
         !mx_link_may_offer(&member->link) || !still_valid(group, changes)) {
