@@ -263,6 +263,7 @@ static void drive(void)
 
 static void run(const struct fuzz_step *step)
 {
+    world.waits = 0;
     if (world_is_for_peer(step)) {
         hostile_do(&world.peer, step);
     } else {

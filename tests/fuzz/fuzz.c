@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +27,17 @@ void fuzz_failed(const char *file, int line, const char *what)
     __builtin_trap();
 }
 
+int fuzz_poll(struct pollfd *fds, size_t count)
+{
+    int ready;
+
+    do {
+        ready = poll(fds, count, 0);
+    } while (ready < 0 && errno == EINTR);
+    fuzz_check(ready >= 0);
+    return ready;
+}
+
 /* One system call tells which numbers are in use. */
 static unsigned descriptors(void)
 {
@@ -37,7 +47,7 @@ static unsigned descriptors(void)
     for (int i = 0; i < DESCRIPTORS; i++) {
         fds[i] = (struct pollfd) { .fd = i };
     }
-    fuzz_check(poll(fds, DESCRIPTORS, 0) >= 0);
+    fuzz_poll(fds, DESCRIPTORS);
     for (int i = 0; i < DESCRIPTORS; i++) {
         open += !(fds[i].revents & POLLNVAL);
     }

@@ -8,6 +8,7 @@
 #ifndef MX_TESTS_FUZZ_H
 #define MX_TESTS_FUZZ_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -106,6 +107,9 @@ void fuzz_resize_object(size_t size);
 
 /* Write @mark to the first byte of each page of those that can be mapped. */
 void fuzz_mark_objects(uint8_t mark);
+
+/* poll(2) without waiting; signals of the fuzzer's clock do not count. */
+int fuzz_poll(struct pollfd *fds, size_t count);
 
 /* A stream socket pair without blocking. */
 void fuzz_socket_pair(int ends[2]);

@@ -48,13 +48,28 @@ void hostile_close(struct hostile *peer, unsigned which)
     }
 }
 
+/* What is mapped of an offer may be less: only that must not be met. */
+static bool was_taken_back(const struct hostile *peer, unsigned offer,
+                           uint64_t start, uint64_t size)
+{
+    for (unsigned i = 0; i < peer->taken_back_count; i++) {
+        if (offer < peer->taken_back[i].offers &&
+            mx_ranges_intersect(start, size, peer->taken_back[i].start,
+                                peer->taken_back[i].size)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool hostile_offered(const struct hostile *peer, uint64_t start,
                      uint64_t size)
 {
     for (unsigned i = 0; i < peer->offer_count; i++) {
-        if (!peer->offers[i].dead &&
+        if (peer->offers[i].mappable &&
             mx_range_within(start, size, peer->offers[i].start,
-                            peer->offers[i].size)) {
+                            peer->offers[i].size) &&
+            !was_taken_back(peer, i, start, size)) {
             return true;
         }
     }
@@ -62,6 +77,22 @@ bool hostile_offered(const struct hostile *peer, uint64_t start,
 }
 
 /* --- listening ------------------------------------------------------------ */
+
+/* What was offered before is mapped no longer. */
+static void take_back(struct hostile *peer, uint64_t start, uint64_t size,
+                      unsigned offers)
+{
+    unsigned at = peer->taken_back_count;
+
+    if (at == TAKEN_BACK) {
+        peer->unsure = true;
+        return;
+    }
+    peer->taken_back[at].start = start;
+    peer->taken_back[at].size = size;
+    peer->taken_back[at].offers = offers;
+    peer->taken_back_count++;
+}
 
 static void take_ack(struct hostile *peer)
 {
@@ -77,12 +108,7 @@ static void take_ack(struct hostile *peer)
     start = peer->invalidations[0].start;
     size = peer->invalidations[0].size;
     last_id = peer->invalidations[0].last_id;
-    for (unsigned i = 0; i < peer->invalidations[0].offers; i++) {
-        if (mx_ranges_intersect(start, size, peer->offers[i].start,
-                                peer->offers[i].size)) {
-            peer->offers[i].dead = true;
-        }
-    }
+    take_back(peer, start, size, peer->invalidations[0].offers);
     peer->invalidation_count--;
     memmove(peer->invalidations, peer->invalidations + 1,
             peer->invalidation_count * sizeof(peer->invalidations[0]));
@@ -118,7 +144,8 @@ static void take_hello(struct hostile *peer, const struct mx_message *message)
     } else {
         fuzz_check(peer->connects);
         peer->features = message->u.hello.features;
-        peer->holds = peer->features & MX_FEATURE_PUSH;
+        /* it may have ended its offers before it listened */
+        peer->holds = peer->features & MX_FEATURE_PUSH && peer->ends == 0;
         if (message->u.hello.subpriority <= 1) {
             peer->ours = (uint8_t)(1 - message->u.hello.subpriority);
         }
@@ -127,7 +154,7 @@ static void take_hello(struct hostile *peer, const struct mx_message *message)
 
 bool hostile_agreed(const struct hostile *peer, uint64_t feature)
 {
-    return peer->features & feature;
+    return !peer->unsure && peer->features & feature;
 }
 
 static void take_access(struct hostile *peer, const struct mx_message *message)
@@ -263,14 +290,19 @@ bool hostile_listen(struct hostile *peer)
 
 /* --- speaking ------------------------------------------------------------- */
 
-static void send_bytes(struct hostile *peer, unsigned which,
+/* Returns whether all of it was sent. */
+static bool send_bytes(struct hostile *peer, unsigned which,
                        const uint8_t *bytes, size_t count, const int *fds,
                        size_t fd_count)
 {
-    if (peer->fd[which] >= 0 && count > 0 &&
-        fuzz_send(peer->fd[which], bytes, count, fds, fd_count) != count) {
-        peer->unsure = true;
+    if (peer->fd[which] < 0 || count == 0) {
+        return false;
     }
+    if (fuzz_send(peer->fd[which], bytes, count, fds, fd_count) != count) {
+        peer->unsure = true;
+        return false;
+    }
+    return true;
 }
 
 /* How much of an object there is at most: the unsealed one may grow again. */
@@ -317,7 +349,7 @@ static void remember_offer(struct hostile *peer,
     }
     peer->offers[at].start = message->share.start;
     peer->offers[at].size = message->share.size;
-    peer->offers[at].dead = !is_mappable(peer, message, object);
+    peer->offers[at].mappable = is_mappable(peer, message, object);
     peer->offer_count++;
 }
 
@@ -371,13 +403,15 @@ static size_t cut(const struct fuzz_step *step, size_t count)
     return step->size * unit < count ? step->size * unit : count;
 }
 
-static void speak(struct hostile *peer, const struct fuzz_step *step,
+/* Returns whether the device is sent the message as it is. */
+static bool speak(struct hostile *peer, const struct fuzz_step *step,
                   const struct mx_message *message)
 {
     static uint8_t bytes[MX_MESSAGE_MAX + LARGEST_LIE];
     size_t count = write_message(message, bytes, step->fd);
     unsigned which = step->flags & FLAG_INTR;
     size_t fd_count = message->share.kind == 1;
+    bool whole = true;
     int fds[5];
 
     if (step->flags & FLAG_OTHER_FD) {
@@ -387,16 +421,19 @@ static void speak(struct hostile *peer, const struct fuzz_step *step,
         fds[i] = fuzz_object(object_of(step));
     }
     if (step->flags & FLAG_DAMAGE) {
-        bytes[step->result % mx_wire_size(message->type)] ^= (uint8_t)(step->size | 1);
+        bytes[step->result % mx_wire_size(message->type)] ^=
+            (uint8_t)(step->size | 1);
         peer->unsure = true;
+        whole = false;
     } else {
         remember(peer, message, object_of(step));
     }
     if ((step->flags & FLAG_PARTIAL) && cut(step, count) < count) {
         count = cut(step, count);
         peer->unsure = true;
+        whole = false;
     }
-    send_bytes(peer, which, bytes, count, fds, fd_count);
+    return send_bytes(peer, which, bytes, count, fds, fd_count) && whole;
 }
 
 static void fill_share(const struct fuzz_step *step, uint64_t address,
@@ -512,20 +549,19 @@ static uint8_t priority_of(const struct hostile *peer,
            step->priority;
 }
 
-/* The end of the offers, if it comes to the device as such. */
-static void note_end(struct hostile *peer, const struct fuzz_step *step,
-                     const struct mx_message *message)
+/* Is it, where it is sent, the end of the offers? */
+static bool is_end(const struct fuzz_step *step,
+                   const struct mx_message *message)
 {
-    if (message->share.kind == 0 &&
-        !(step->flags & (FLAG_DAMAGE | FLAG_PARTIAL | FLAG_INTR))) {
-        peer->holds = false;
-        peer->ends++;
-    }
+    return message->type == MX_OFFER && message->share.kind == 0 &&
+           !(step->flags & FLAG_INTR);
 }
 
-static void send_message(struct hostile *peer, const struct fuzz_step *step)
+/* Returns whether the device is sent it as it is. */
+static bool send_message(struct hostile *peer, const struct fuzz_step *step)
 {
     struct mx_message message;
+    bool whole;
 
     memset(&message, 0, sizeof(message));
     message.type = fuzz_type(step->type);
@@ -539,7 +575,6 @@ static void send_message(struct hostile *peer, const struct fuzz_step *step)
     }
     if (message.type == MX_OFFER) {
         fill_share(step, step->a, &message.share);
-        note_end(peer, step, &message);
     } else if (mx_wire_is_response(message.type) &&
                message.type != MX_REG_INV_RET) {
         fill_share(step, peer->request.offset, &message.share);
@@ -554,7 +589,12 @@ static void send_message(struct hostile *peer, const struct fuzz_step *step)
         peer->unsure = true;
     }
     peer->spoke = true;
-    speak(peer, step, &message);
+    whole = speak(peer, step, &message);
+    if (whole && is_end(step, &message)) {
+        peer->holds = false;
+        peer->ends++;
+    }
+    return whole;
 }
 
 /* So much of the request is still to come that it cannot have been sent. */
@@ -564,24 +604,33 @@ static bool is_early(const struct hostile *peer)
 }
 
 /* All of it or less of a failure; or any other number. */
-static void fill_length(struct hostile *peer, const struct fuzz_step *step,
+static void fill_length(const struct hostile *peer,
+                        const struct fuzz_step *step,
                         struct mx_message *message)
 {
     uint32_t size = peer->request.size;
-    bool fits;
 
     message->size = message->result == 0 ? size : step->size % size;
     if (step->priority & 1) {
         message->size = (uint32_t)(step->b % LARGEST_LIE);
     }
-    fits = message->result == 0 ? message->size == size : message->size < size;
-    peer->lied |= (!fits || is_early(peer)) && !peer->unsure && peer->fd[0] >= 0 &&
-                  !(step->flags & (FLAG_DAMAGE | FLAG_PARTIAL | FLAG_INTR));
+}
+
+/* Does the length, or the time, say that it cannot be an answer? */
+static bool is_lie(const struct hostile *peer,
+                   const struct mx_message *message)
+{
+    uint32_t size = peer->request.size;
+
+    return mx_wire_is_block(message->type) &&
+           (is_early(peer) || (message->result == 0 ? message->size != size :
+                               message->size >= size));
 }
 
 static void answer(struct hostile *peer, const struct fuzz_step *step)
 {
     struct mx_message message;
+    bool lies;
 
     if (!peer->asked) {
         return;
@@ -596,7 +645,8 @@ static void answer(struct hostile *peer, const struct fuzz_step *step)
     if (mx_wire_is_block(message.type)) {
         fill_length(peer, step, &message);
     }
-    speak(peer, step, &message);
+    lies = is_lie(peer, &message) && !(step->flags & FLAG_INTR);
+    peer->lied |= speak(peer, step, &message) && lies && !peer->unsure;
 }
 
 static void acknowledge(struct hostile *peer, const struct fuzz_step *step)
@@ -707,7 +757,7 @@ bool hostile_answer(struct hostile *peer)
     } else if (peer->asked) {
         answer(peer, &honest);
     } else if (peer->holds) {
-        send_message(peer, &end);
+        return send_message(peer, &end) || heard;
     } else {
         return heard;
     }

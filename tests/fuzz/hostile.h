@@ -84,7 +84,7 @@ enum {
     SHARES
 };
 
-enum { OFFERS = 64, INVALIDATIONS = 16 };
+enum { OFFERS = 64, INVALIDATIONS = 16, TAKEN_BACK = 64 };
 
 struct hostile {
     int fd[2];                  /* -1: closed */
@@ -108,9 +108,14 @@ struct hostile {
     unsigned expected[MX_CLASSES];      /* responses */
     struct {
         uint64_t start, size;
-        bool dead;              /* its invalidation was acknowledged */
+        bool mappable;
     } offers[OFFERS];
     unsigned offer_count;
+    struct {                    /* acknowledged invalidations */
+        uint64_t start, size;
+        unsigned offers;        /* made before: those that it concerns */
+    } taken_back[TAKEN_BACK];
+    unsigned taken_back_count;
     struct {
         uint64_t start, size, last_id;
         unsigned offers, ends;
@@ -131,7 +136,7 @@ void hostile_close(struct hostile *peer, unsigned which);
 /* Read and check what the device says.  Returns whether it said anything. */
 bool hostile_listen(struct hostile *peer);
 
-/* Do both sides have the feature, as far as it is known? */
+/* Is it certain that both sides have the feature? */
 bool hostile_agreed(const struct hostile *peer, uint64_t feature);
 
 /* Do a step of the peer's (below OP_PEER_OPS). */

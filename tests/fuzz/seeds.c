@@ -156,7 +156,7 @@ static int op_wait(void *opaque, struct pollfd *fds, size_t count,
 
     (void)deadline;
     memexpose_group_process(side->other->group, NULL, 0);
-    return poll(fds, count, 0);
+    return fuzz_poll(fds, count);
 }
 
 static int op_read(void *opaque, uint64_t address, unsigned bytes,

@@ -20,7 +20,7 @@ enum {
     MMIO = 0x40000, MMIO_SIZE = 0x1000,
     WINDOW = 0x50000, WINDOW_SIZE = 0x1000,
     STEPS = 256,
-    WAITS = 4000,               /* a wait that never ends */
+    WAITS = 4000,               /* in one step: a wait that never ends */
     HELD = 256,
     BLOCK_MAX = 300,            /* in words */
     LARGE_BLOCK_MAX = 70000
