@@ -503,14 +503,7 @@ void *memexpose_device_translate(struct memexpose_device *device,
                                  uint64_t address,
                                  struct memexpose_range *range)
 {
-    const struct mx_region *region =
-        mx_region_cache_find(&device->cache, address, 1);
-
-    if (!region) {
-        return NULL;
-    }
-    mx_describe_range(region, range);
-    return host_of(region, address);
+    return mx_region_cache_lookup(&device->cache, address, 1, range);
 }
 
 /* For those who cannot inline it. */
@@ -523,18 +516,22 @@ void *memexpose_device_search(struct memexpose_device *device,
                               struct memexpose_cursor *cursor, size_t size)
 {
     struct memexpose_cursor found = { .device = device };
-    const struct mx_region *region;
+    void *host;
 
     /* the generation first: see region-cache.h */
     found.generation = mx_region_cache_generation(&device->cache,
                                                   &found.seen);
-    region = mx_region_cache_find(&device->cache, address, bytes);
-    if (!region) {
+    host = mx_region_cache_lookup(&device->cache, address, bytes,
+                                  &found.range);
+    if (!host) {
         return NULL;
     }
-    mx_describe_range(region, &found.range);
-    memcpy(cursor, &found, size < sizeof(found) ? size : sizeof(found));
-    return host_of(region, address);
+    if (size >= sizeof(found)) {
+        *cursor = found;
+    } else {                    /* an older consumer's */
+        memcpy(cursor, &found, size);
+    }
+    return host;
 }
 
 size_t memexpose_device_ranges(struct memexpose_device *device,

@@ -12,23 +12,39 @@
 #include <string.h>
 
 enum {
-    LINE = 8,                   /* starts that lie together */
+    LINE = 8,                   /* regions that lie together */
     LINES = 2 * LINE,
     CHUNK = LINE * LINES,       /* regions in one, at most */
-    SPARSE = CHUNK / 4          /* fewer join a neighbour if they can */
+    SPARSE = CHUNK / 4,         /* fewer join a neighbour if they can */
+    CACHE_LINE = 64             /* bytes */
+};
+
+/* What readers want to know of a region besides its start. */
+struct entry {
+    uint64_t size;
+    void *host;
+    uint64_t id : 62;
+    uint64_t readonly : 1;
+    uint64_t nonvolatile : 1;
+};
+
+/* All that a search touches at last, so that it waits for memory once. */
+struct line {
+    uint64_t starts[LINE];      /* behind the last all are UINT64_MAX */
+    struct entry entries[LINE];
 };
 
 /*
- * The starts stand apart from the regions, and the first of each line of
- * starts once more, so that a search touches few cache lines.  A chunk has one
- * region at least.
+ * What is searched stands apart from the regions, of which only writers need
+ * the rest, and the first start of each line stands in a place of its own.  A
+ * chunk has one region at least.
  */
 struct chunk {
     size_t count;
     uint64_t bytes;
-    uint64_t firsts[LINES];
-    uint64_t starts[CHUNK];     /* behind the last both are UINT64_MAX */
-    struct mx_region regions[];
+    struct mx_region *regions;
+    _Alignas(CACHE_LINE) uint64_t firsts[LINES]; /* or UINT64_MAX */
+    struct line lines[];
 };
 
 /* A snapshot has one chunk at least: an empty cache has no snapshot. */
@@ -62,27 +78,54 @@ current(const struct mx_region_cache *cache)
 
 /* --- life of a snapshot -------------------------------------------------- */
 
+static void chunk_free(struct chunk *chunk)
+{
+    if (chunk != NULL) {
+        free(chunk->regions);
+        free(chunk);
+    }
+}
+
+static size_t lines_for(size_t regions)
+{
+    return (regions + LINE - 1) / LINE;
+}
+
 static struct chunk *chunk_create(size_t room)
 {
+    size_t lines = lines_for(room);
     struct chunk *chunk;
 
-    chunk = malloc(sizeof(*chunk) + room * sizeof(chunk->regions[0]));
-    if (chunk != NULL) {
-        chunk->count = 0;
-        chunk->bytes = 0;
-        memset(chunk->firsts, 0xff, sizeof(chunk->firsts));
-        memset(chunk->starts, 0xff, sizeof(chunk->starts));
+    chunk = aligned_alloc(CACHE_LINE, sizeof(*chunk) +
+                                      lines * sizeof(chunk->lines[0]));
+    if (chunk == NULL) {
+        return NULL;
     }
+    chunk->count = 0;
+    chunk->bytes = 0;
+    chunk->regions = malloc(room * sizeof(chunk->regions[0]));
+    if (chunk->regions == NULL) {
+        free(chunk);
+        return NULL;
+    }
+    memset(chunk->firsts, 0xff, sizeof(chunk->firsts));
+    memset(chunk->lines, 0xff, lines * sizeof(chunk->lines[0]));
     return chunk;
 }
 
 /* Append to a chunk that is not published yet. */
 static void chunk_append(struct chunk *chunk, const struct mx_region *region)
 {
-    if (chunk->count % LINE == 0) {
-        chunk->firsts[chunk->count / LINE] = region->start;
+    size_t line = chunk->count / LINE, index = chunk->count % LINE;
+
+    if (index == 0) {
+        chunk->firsts[line] = region->start;
     }
-    chunk->starts[chunk->count] = region->start;
+    chunk->lines[line].starts[index] = region->start;
+    chunk->lines[line].entries[index] = (struct entry) {
+        .size = region->size, .host = region->host, .id = region->id,
+        .readonly = region->readonly, .nonvolatile = region->nonvolatile,
+    };
     chunk->regions[chunk->count] = *region;
     chunk->bytes += region->size;
     chunk->count++;
@@ -113,7 +156,7 @@ static struct mx_region_snapshot *snapshot_create(size_t chunks)
 static void snapshot_append(struct mx_region_snapshot *snapshot,
                             struct chunk *chunk)
 {
-    snapshot->starts[snapshot->count] = chunk->starts[0];
+    snapshot->starts[snapshot->count] = chunk->firsts[0];
     snapshot->chunks[snapshot->count] = chunk;
     snapshot->preceding[snapshot->count] = snapshot->regions;
     snapshot->regions += chunk->count;
@@ -127,7 +170,7 @@ static void free_replaced(void *arg)
     struct mx_region_snapshot *snapshot = arg;
 
     for (size_t i = snapshot->stale; i < snapshot->stale_end; i++) {
-        free(snapshot->chunks[i]);
+        chunk_free(snapshot->chunks[i]);
     }
     free(snapshot);
 }
@@ -226,18 +269,37 @@ static inline size_t search_top(const struct mx_region_snapshot *snapshot,
     return limit(index, snapshot->count, address);
 }
 
+/* The whole line comes while its starts are compared. */
+static inline void fetch(const struct line *line)
+{
+    for (size_t at = 0; at < sizeof(*line); at += CACHE_LINE) {
+        __builtin_prefetch((const char *)line + at);
+    }
+}
+
+/* The last line that begins at @address or before, else the first. */
+static inline size_t search_lines(const struct chunk *chunk, uint64_t address)
+{
+    size_t index;
+
+    if (chunk->count <= LINE) {
+        return 0;
+    }
+    index = count_line(chunk->firsts, address) +
+            (chunk->firsts[LINE] <= address) +
+            count_line(chunk->firsts + LINE, address);
+    return limit(index, lines_for(chunk->count), address);
+}
+
 /* The last of its regions that begins there or before, else the first. */
 static inline size_t search_chunk(const struct chunk *chunk, uint64_t address)
 {
-    size_t index = 0;
+    size_t line = search_lines(chunk, address);
 
-    if (chunk->count > LINE) {
-        index = count_line(chunk->firsts, address) * LINE +
-                (chunk->firsts[LINE] <= address) * LINE +
-                count_line(chunk->firsts + LINE, address) * LINE;
-    }
-    index += count_line(chunk->starts + index, address);
-    return limit(index, chunk->count, address);
+    fetch(&chunk->lines[line]);
+    return limit(line * LINE +
+                 count_line(chunk->lines[line].starts, address),
+                 chunk->count, address);
 }
 
 static inline const struct mx_region *
@@ -257,25 +319,54 @@ static inline struct place seek(const struct mx_region_snapshot *snapshot,
     return place;
 }
 
+/* The place of the region that holds all of [address, address + bytes). */
+static inline const struct chunk *find(const struct mx_region_snapshot *among,
+                                       uint64_t address, uint64_t bytes,
+                                       size_t *index)
+{
+    const struct chunk *chunk;
+    uint64_t distance, size;
+
+    if (among == NULL) {
+        return NULL;
+    }
+    chunk = among->chunks[search_top(among, address)];
+    *index = search_chunk(chunk, address);
+    /* below the first start it wraps and is more than any size */
+    distance = address - chunk->lines[*index / LINE].starts[*index % LINE];
+    size = chunk->lines[*index / LINE].entries[*index % LINE].size;
+    return distance < size && bytes <= size - distance ? chunk : NULL;
+}
+
 const struct mx_region *mx_region_cache_find(const struct mx_region_cache *c,
                                              uint64_t address, uint64_t bytes)
 {
-    const struct mx_region_snapshot *snapshot = current(c);
-    const struct mx_region *region;
-    const struct chunk *chunk;
-    uint64_t distance;
+    size_t index;
+    const struct chunk *chunk = find(current(c), address, bytes, &index);
 
-    if (snapshot == NULL) {
+    return chunk != NULL ? &chunk->regions[index] : NULL;
+}
+
+void *mx_region_cache_lookup(const struct mx_region_cache *cache,
+                             uint64_t address, uint64_t bytes,
+                             struct memexpose_range *range)
+{
+    size_t index;
+    const struct chunk *chunk = find(current(cache), address, bytes, &index);
+    const struct entry *entry;
+    uint64_t start;
+
+    if (chunk == NULL) {
         return NULL;
     }
-    chunk = snapshot->chunks[search_top(snapshot, address)];
-    region = &chunk->regions[search_chunk(chunk, address)];
-    /* below the first start it wraps and is more than any size */
-    distance = address - region->start;
-    if (distance < region->size && bytes <= region->size - distance) {
-        return region;
-    }
-    return NULL;
+    entry = &chunk->lines[index / LINE].entries[index % LINE];
+    start = chunk->lines[index / LINE].starts[index % LINE];
+    *range = (struct memexpose_range) {
+        .start = start, .size = entry->size, .host = entry->host,
+        .readonly = entry->readonly, .nonvolatile = entry->nonvolatile,
+        .id = entry->id,
+    };
+    return (char *)entry->host + (address - start);
 }
 
 /* A word for __atomic_load_n(), which public headers can do with. */
@@ -585,8 +676,8 @@ static int apply(struct mx_region_cache *cache, struct change *change)
         ret = make_snapshot(change, &after);
     }
     if (ret < 0) {
-        free(change->chunks[0]);
-        free(change->chunks[1]);
+        chunk_free(change->chunks[0]);
+        chunk_free(change->chunks[1]);
         return ret;
     }
     publish(cache, after, change->stale, change->stale_end);

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <memexpose/device.h>
+
 #include "wire.h"
 
 /* One mapped range.  [start, start + size) never overflows, is not empty. */
@@ -29,7 +31,7 @@ struct mx_region {
     uint64_t device;            /* identity of the object: st_dev, st_ino */
     uint64_t inode;
     uint64_t offset;            /* of start in the object */
-    uint64_t id;                /* unique, given by the caller */
+    uint64_t id;                /* unique, below 2^62, given by the caller */
     void *owner;                /* the caller's */
 };
 
@@ -57,6 +59,12 @@ void mx_region_cache_clear(struct mx_region_cache *cache);
  */
 const struct mx_region *mx_region_cache_find(const struct mx_region_cache *c,
                                              uint64_t address, uint64_t bytes);
+
+/* The same for those who only want to get there: its host address and what
+ * consumers are told of the range, or NULL. */
+void *mx_region_cache_lookup(const struct mx_region_cache *cache,
+                             uint64_t address, uint64_t bytes,
+                             struct memexpose_range *range);
 
 /*
  * Where the cache's generation is, which is now @seen.  What a reader finds
