@@ -388,12 +388,28 @@ static size_t cut(struct iovec *parts, size_t count, uint64_t most)
     return count;
 }
 
+/* From this many bytes on a block takes about as long as to wake somebody. */
+enum { LONG_BLOCK = 16384 };
+
+/*
+ * A receiver is woken when the first piece is there.  What stands before a
+ * long block goes alone, so that the peer wakes while the block is copied.
+ */
+static bool goes_ahead(const struct mx_conn *conn)
+{
+    return conn->out_blocks > 0 && conn->out_block[0].ahead > 0 &&
+           conn->out_block[0].left >= LONG_BLOCK;
+}
+
 /* A descriptor goes with the first byte of its message. */
 static size_t next_parts(const struct mx_conn *conn, struct iovec *parts,
                          int *passed)
 {
     size_t count = all_parts(conn, parts);
 
+    if (goes_ahead(conn)) {
+        count = 1;
+    }
     *passed = -1;
     if (conn->out_fd < 0) {
         return count;

@@ -413,6 +413,8 @@ END_TEST
 static size_t send_limit = SIZE_MAX;    /* bytes at a time; 0: none */
 static size_t send_budget = SIZE_MAX;   /* bytes in all */
 static const void *last_sent_from;      /* the last piece */
+static size_t sends[4];                 /* bytes of each */
+static unsigned send_count;
 
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
@@ -444,6 +446,9 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     less.msg_iov = parts;
     less.msg_iovlen = count;
     sent = __real_sendmsg(fd, &less, flags);
+    if (sent > 0 && send_count < 4) {
+        sends[send_count++] = (size_t)sent;
+    }
     send_budget -= sent > 0 && send_budget != SIZE_MAX ? (size_t)sent : 0;
     return sent;
 }
@@ -616,6 +621,38 @@ START_TEST(sent_from_where_they_lie)
 }
 END_TEST
 
+/* What stands before a long block, and a descriptor with it, goes first. */
+START_TEST(long_ones_follow)
+{
+    static const uint32_t sizes[] = { 1, 16383, 16384, MX_BLOCK_MAX };
+
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        bool follows = sizes[i] >= 16384;
+        int fd;
+
+        add_read_ret(sizes[i], true);
+        send_count = 0;
+        queue_parts(0);
+        ck_assert_int_eq(mx_conn_flush(&conn), 0);
+        ck_assert_uint_eq(send_count, follows ? 2 : 1);
+        ck_assert_uint_eq(sends[0], follows ? 41 : all.size);
+        ck_assert_int_eq(receive_one(got_bytes, 41, &fd), 41);
+        assert_descriptor(0, 41, fd);
+        for (size_t got = 41; got < all.size;) {
+            ssize_t count = receive_one(got_bytes + got, all.size - got, &fd);
+
+            ck_assert_int_gt(count, 0);
+            ck_assert_int_eq(fd, -1);
+            got += (size_t)count;
+        }
+        ck_assert_mem_eq(got_bytes, all.bytes, all.size);
+        close_all();
+        teardown();
+        setup();
+    }
+}
+END_TEST
+
 /* A block of the caller's, of which @sent bytes and no more have gone out. */
 static void send_some(uint8_t *mine, size_t sent)
 {
@@ -731,6 +768,7 @@ int main(void)
     tcase_add_test(tcase, sent_in_pieces);
     tcase_add_test(tcase, long_ones_in_pieces);
     tcase_add_test(tcase, two_blocks_at_once);
+    tcase_add_test(tcase, long_ones_follow);
     tcase_add_test(tcase, sent_from_where_they_lie);
     tcase_add_test(tcase, kept);
     tcase_add_test(tcase, kept_without_memory);
