@@ -134,6 +134,7 @@ void memexpose_device_cancel(struct memexpose_device *device)
 
 /* --- registers and interrupts -------------------------------------------- */
 
+/* There is something to settle only if that showed the end of the links. */
 static int send_interrupt(struct memexpose_device *device, uint64_t type,
                           const uint8_t *data)
 {
@@ -143,6 +144,9 @@ static int send_interrupt(struct memexpose_device *device, uint64_t type,
         device->stats.interrupts_sent++;
     } else {
         device->stats.interrupts_dropped++;
+    }
+    if (device->member.link.end.set) {
+        mx_group_settle(mx_device_group(device));
     }
     return ret;
 }
@@ -195,7 +199,6 @@ int memexpose_device_reg_write(struct memexpose_device *device,
         break;
     case MX_REGS_SEND:
         send_interrupt(device, device->regs.tx.type, device->regs.tx.data);
-        mx_group_settle(group);
         break;
     case MX_REGS_NOTHING:
         mx_group_settle(group);
@@ -213,7 +216,6 @@ int memexpose_device_send(struct memexpose_device *device,
 
     mx_group_enter(group);
     ret = send_interrupt(device, interrupt->type, interrupt->data);
-    mx_group_settle(group);
     mx_group_leave(group);
     return ret;
 }
@@ -228,7 +230,10 @@ int memexpose_device_receive(struct memexpose_device *device,
     mx_group_enter(group);
     mx_device_line(device);
     there = mx_regs_pop(&device->regs, &next);
-    mx_group_settle(group);
+    /* before the last is taken the line stays, and no more are let in */
+    if (device->regs.count == 0 || device->rise) {
+        mx_group_settle(group);
+    }
     mx_group_leave(group);
     if (!there) {
         return -EAGAIN;

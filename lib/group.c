@@ -378,14 +378,28 @@ void mx_group_give_buffer(struct memexpose_group *group, uint8_t *buffer)
 
 /* --- what is to be done -------------------------------------------------- */
 
+#define NOT_LOOKED INT64_MIN    /* before every time */
+
+/* The clock is looked at where it is needed, and once. */
+static int64_t time_for(struct memexpose_group *group,
+                        const struct mx_link *link, int64_t *now)
+{
+    if (*now == NOT_LOOKED && mx_link_needs_time(link)) {
+        *now = mx_group_now(group);
+    }
+    return *now;
+}
+
 /* One step that needs no consumer for each link. */
-static bool step_links(struct memexpose_group *group, int64_t now)
+static bool step_links(struct memexpose_group *group, int64_t *now)
 {
     struct mx_member *member;
     bool progress = false;
 
     TAILQ_FOREACH(member, &group->members, entry) {
-        while (mx_link_step(&member->link, now)) {
+        struct mx_link *link = &member->link;
+
+        while (mx_link_step(link, time_for(group, link, now))) {
             progress = true;
         }
     }
@@ -504,12 +518,12 @@ static bool service_one(struct memexpose_group *group)
 static bool do_something(struct memexpose_group *group, bool services,
                          int64_t *now)
 {
-    if (step_links(group, *now)) {
+    if (step_links(group, now)) {
         return true;
     }
     if (settle_one(group) ||
         (services && (offer_one(group) || service_one(group)))) {
-        *now = mx_group_now(group);
+        *now = NOT_LOOKED;
         return true;
     }
     return (services || !next_access(group)) && send_local(group);
@@ -521,7 +535,7 @@ static bool do_something(struct memexpose_group *group, bool services,
  */
 void mx_group_pump(struct memexpose_group *group)
 {
-    int64_t now = mx_group_now(group);
+    int64_t now = NOT_LOOKED;
 
     while (do_something(group, true, &now)) {
     }
@@ -529,7 +543,7 @@ void mx_group_pump(struct memexpose_group *group)
 
 void mx_group_settle(struct memexpose_group *group)
 {
-    int64_t now = mx_group_now(group);
+    int64_t now = NOT_LOOKED;
 
     while (do_something(group, false, &now)) {
     }

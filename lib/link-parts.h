@@ -34,7 +34,7 @@ void mx_link_act(struct mx_link *link, enum mx_outcome outcome,
                  const struct mx_message *message, enum mx_which which);
 
 /* Take interrupts that waited for room, if there is some now. */
-bool mx_link_unpark(struct mx_link *link, int64_t now);
+bool mx_link_unpark(struct mx_link *link);
 
 /* Take what lies in the sockets, up to a limit. */
 void mx_link_take(struct mx_link *link, int64_t now);

@@ -261,14 +261,15 @@ static bool receive(struct mx_link *link, enum mx_which which, int64_t now)
     return true;
 }
 
-bool mx_link_unpark(struct mx_link *link, int64_t now)
+/* What may come on the interrupt link has no time. */
+bool mx_link_unpark(struct mx_link *link)
 {
     if (!link->parked || !link->ops->has_room(link->opaque)) {
         return false;
     }
     link->parked = false;
     link->ops->polls_changed(link->opaque);
-    parse(link, MX_INTR_LINK, now);
+    parse(link, MX_INTR_LINK, MX_FOREVER);
     return true;
 }
 

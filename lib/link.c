@@ -334,6 +334,12 @@ int64_t mx_link_deadline(const struct mx_link *link)
     return deadline;
 }
 
+bool mx_link_needs_time(const struct mx_link *link)
+{
+    return link->up &&
+           (link->end.set || mx_link_deadline(link) != MX_FOREVER);
+}
+
 /*
  * Time is over only for what has not come: a process that was busy elsewhere
  * must not take an answer that lies in its socket for none.
@@ -399,7 +405,7 @@ bool mx_link_step(struct mx_link *link, int64_t now)
         tear_down(link);
         return true;
     }
-    return service_invalidation(link) || mx_link_unpark(link, now);
+    return service_invalidation(link) || mx_link_unpark(link);
 }
 
 static bool send_invalidation(struct mx_link *link)

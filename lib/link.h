@@ -121,6 +121,9 @@ bool mx_link_wants_write(const struct mx_link *link, enum mx_which which);
 
 int64_t mx_link_deadline(const struct mx_link *link);
 
+/* Does mx_link_step() have to know the time? */
+bool mx_link_needs_time(const struct mx_link *link);
+
 /*
  * Do what time, or the end of the links, asks for, and service invalidations.
  * Returns whether anything was done.
