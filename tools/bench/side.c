@@ -302,15 +302,15 @@ static void take_interrupts(struct side *side, struct memexpose_device *device)
 
     while (memexpose_device_receive(device, &interrupt) == 0) {
         side->interrupts++;
-        if (side->news) {
-            side->news->last = measure_now();
-            side->news->taken = side->interrupts;
-        }
         if (side->echo) {
             memexpose_device_send(device, &interrupt);
         } else if (side->rally_left > 0) {
             rally(side, device, &interrupt);
         }
+    }
+    if (side->news) {
+        side->news->last = measure_now();
+        side->news->taken = side->interrupts;
     }
 }
 
