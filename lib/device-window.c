@@ -233,17 +233,38 @@ static int access_by_link(struct memexpose_device *device,
     return ret;
 }
 
+/* How many of @bytes come before the first that is mapped for such use. */
+static size_t count_unmapped(const struct memexpose_device *device,
+                             uint64_t address, size_t bytes, bool write)
+{
+    const struct mx_region *region;
+    size_t at = 0;
+
+    while (at < bytes &&
+           (region = mx_region_cache_first(&device->cache, address + at,
+                                           bytes - at))) {
+        if (!write || !region->readonly) {
+            return region->start > address ?
+                   (size_t)(region->start - address) : 0;
+        }
+        if (region->size - 1 >= address + (bytes - 1) - region->start) {
+            break;              /* it reaches to the end, or further */
+        }
+        at = (size_t)(region->start + region->size - address);
+    }
+    return bytes;
+}
+
 /* Hello may have settled, and memory been mapped, since it was decided. */
 static bool is_still_block(const struct memexpose_device *device,
                            const struct mx_message *message)
 {
     const struct mx_session *session = &device->member.link.session;
-    const struct mx_region *region =
-        mx_region_cache_find(&device->cache, message->offset, 1);
 
     return (session->phase != MX_PHASE_SETTLED ||
             mx_session_has(session, MX_FEATURE_BLOCK)) &&
-           (!region || (message->type == MX_WRITE_BLOCK && region->readonly));
+           count_unmapped(device, message->offset, message->size,
+                          message->type == MX_WRITE_BLOCK) == message->size;
 }
 
 static int access_locked(struct memexpose_device *device,
@@ -351,33 +372,41 @@ static void unpin(struct memexpose_device *device, struct mx_mapping *mapping)
     mx_group_leave(group);
 }
 
-/*
- * How much goes in one message (section 8), not past the window; 0: it goes in
- * words.
- */
-static size_t block_size(struct memexpose_device *device, uint64_t address,
-                         size_t bytes)
+/* Of @bytes, what the window has room for and nothing that is mapped. */
+static size_t clip_block(struct memexpose_device *device, uint64_t address,
+                         size_t bytes, bool write)
 {
-    struct memexpose_group *group = mx_device_group(device);
-    const struct mx_session *session = &device->member.link.session;
-    uint64_t last;
-    bool feature;
+    uint64_t last = mx_window_last(device);
 
-    if (mx_piece_size(address, bytes) == bytes) {
-        return 0;
-    }
-    mx_group_enter(group);
-    feature = session->phase == MX_PHASE_SETTLED ?
-              session->features & MX_FEATURE_BLOCK : device->config.block;
-    last = mx_window_last(device);
-    mx_group_leave(group);
-    if (!feature || address > last) {
+    if (address > last) {
         return 0;
     }
     if (bytes > MX_BLOCK_MAX) {
         bytes = MX_BLOCK_MAX;
     }
-    return bytes - 1 > last - address ? (size_t)(last - address + 1) : bytes;
+    if (bytes - 1 > last - address) {
+        bytes = (size_t)(last - address + 1);
+    }
+    return count_unmapped(device, address, bytes, write);
+}
+
+/* How much goes in one message (section 8); 0: it goes in words. */
+static size_t block_size(struct memexpose_device *device, uint64_t address,
+                         size_t bytes, bool write)
+{
+    struct memexpose_group *group = mx_device_group(device);
+    const struct mx_session *session = &device->member.link.session;
+    size_t block = 0;
+    bool feature;
+
+    mx_group_enter(group);
+    feature = session->phase == MX_PHASE_SETTLED ?
+              session->features & MX_FEATURE_BLOCK : device->config.block;
+    if (feature && mx_piece_size(address, bytes) < bytes) {
+        block = clip_block(device, address, bytes, write);
+    }
+    mx_group_leave(group);
+    return block;
 }
 
 /* A whole block by one message.  *@bytes becomes how much was done. */
@@ -434,7 +463,7 @@ static int transfer(struct memexpose_device *device, uint64_t address,
         unpin(device, mapping);
         return 0;
     }
-    block = block_size(device, address, *bytes);
+    block = block_size(device, address, *bytes, write);
     if (block > 0) {
         *bytes = block;
         return access_block(device, address, buffer, bytes, write);

@@ -456,6 +456,20 @@ static void find_met(const struct mx_region_snapshot *snapshot,
     }
 }
 
+const struct mx_region *mx_region_cache_first(const struct mx_region_cache *c,
+                                              uint64_t start, uint64_t size)
+{
+    const struct mx_region_snapshot *snapshot = current(c);
+    struct place first, end;
+
+    if (snapshot == NULL || size == 0) {
+        return NULL;
+    }
+    find_met(snapshot, start, size, &first, &end);
+    return number_of(snapshot, first) < number_of(snapshot, end) ?
+           region_at(snapshot, first) : NULL;
+}
+
 static bool within(const struct mx_region *a, const struct mx_region *b)
 {
     return mx_range_within(a->start, a->size, b->start, b->size);

@@ -76,6 +76,11 @@ void *mx_region_cache_lookup(const struct mx_region_cache *cache,
 const uint64_t *mx_region_cache_generation(const struct mx_region_cache *cache,
                                            uint64_t *seen);
 
+/* The lowest range that intersects [start, start + size), or NULL; for
+ * writers. */
+const struct mx_region *mx_region_cache_first(const struct mx_region_cache *c,
+                                              uint64_t start, uint64_t size);
+
 /* The @index-th range in ascending order, or NULL; for writers. */
 const struct mx_region *mx_region_cache_at(const struct mx_region_cache *cache,
                                            size_t index);

@@ -290,6 +290,67 @@ START_TEST(maps_a_share)
 }
 END_TEST
 
+/* A response that carries a share has it mapped. */
+static void map_range(struct rig *rig, const struct offer *share, int fd)
+{
+    uint8_t p = rig_own(rig, ACCESS);
+    struct transfer transfer;
+    uint8_t mine[9];
+
+    begin_transfer(&transfer, rig, false, share->start, mine, sizeof(mine));
+    peer_expect(&rig->peer, PEER_MEM,
+                say_read_block(p, share->start, sizeof(mine)));
+    peer_send_fd(&rig->peer, PEER_MEM,
+                 say_read_block_ret(p, 0, sizeof(mine), share), fd);
+    peer_send_block(&rig->peer, wanted, sizeof(mine));
+    ck_assert_int_eq(end_transfer(&transfer), 0);
+    rig_drive(rig);
+}
+
+/*
+ * Private memory, mapped, private, mapped for reading, private: what is mapped
+ * does not go over the link, but for what may not be written there.
+ */
+START_TEST(goes_around_what_is_mapped)
+{
+    const struct offer whole = { .start = AT + 0x4000, .size = 0x4000 };
+    const struct offer readonly = { .start = AT + 0xa000, .size = 0x1000,
+                                    .readonly = 1 };
+    static uint8_t mine[0xc000], theirs[0x4000];
+    struct transfer transfer;
+    int fd[2] = { peer_memory(0x4000, 0x21, true),
+                  peer_memory(0x1000, 0x22, true) };
+    struct rig rig;
+
+    up(&rig, _i);
+    map_range(&rig, &whole, fd[0]);
+    map_range(&rig, &readonly, fd[1]);
+    ck_assert_uint_eq(rig_ranges(&rig), 2);
+
+    fill(wanted, sizeof(mine), 3);
+    begin_transfer(&transfer, &rig, false, AT, mine, sizeof(mine));
+    answer_read(&rig, AT, 0x4000, wanted);
+    answer_read(&rig, AT + 0x8000, 0x2000, wanted + 0x8000);
+    answer_read(&rig, AT + 0xb000, 0x1000, wanted + 0xb000);
+    ck_assert_int_eq(end_transfer(&transfer), 0);
+    memset(wanted + 0x4000, 0x21, 0x4000);
+    memset(wanted + 0xa000, 0x22, 0x1000);
+    ck_assert_mem_eq(mine, wanted, sizeof(mine));
+
+    fill(mine, sizeof(mine), 4);
+    begin_transfer(&transfer, &rig, true, AT, mine, sizeof(mine));
+    answer_write(&rig, AT, 0x4000, mine);
+    answer_write(&rig, AT + 0x8000, 0x4000, mine + 0x8000);
+    ck_assert_int_eq(end_transfer(&transfer), 0);
+    ck_assert_int_eq(pread(fd[0], theirs, 0x4000, 0), 0x4000);
+    ck_assert_mem_eq(theirs, mine + 0x4000, 0x4000);
+    peer_expect_nothing(&rig.peer, PEER_MEM);
+    close(fd[0]);
+    close(fd[1]);
+    rig_end(&rig);
+}
+END_TEST
+
 /* --- an access that nobody waits for any more ---------------------------- */
 
 /* Cancelled before its answer, or after @there bytes of the block. */
@@ -631,6 +692,7 @@ static TCase *accessing(void)
     tcase_add_loop_test(tcase, fails_later, 0, 2);
     tcase_add_loop_test(tcase, stays_in_the_window, 0, 2);
     tcase_add_loop_test(tcase, maps_a_share, 0, 4);
+    tcase_add_loop_test(tcase, goes_around_what_is_mapped, 0, 2);
     tcase_add_loop_test(tcase, cancelled_reads, 0, 2);
     tcase_add_loop_test(tcase, timed_out_reads, 0, 2);
     tcase_add_test(tcase, cancelled_writes);

@@ -177,6 +177,27 @@ static void put(struct mx_region_cache *cache, struct model *model,
     model->count++;
 }
 
+/* The lowest that is met, or none. */
+static void meet(struct random_source *source,
+                 const struct mx_region_cache *cache,
+                 const struct model *model)
+{
+    uint64_t start = random_below(source, (uint64_t)SLOTS * GRAIN);
+    uint64_t size = random_below(source, 3 * GRAIN);
+    const struct mx_region *met = mx_region_cache_first(cache, start, size);
+
+    for (size_t i = start / GRAIN; i < SLOTS; i++) {
+        const struct mx_region *slot = &model->slots[i];
+
+        if (mx_ranges_intersect(slot->start, slot->size, start, size)) {
+            ck_assert_ptr_nonnull(met);
+            ck_assert_mem_eq(met, slot, sizeof(*slot));
+            return;
+        }
+    }
+    ck_assert_ptr_null(met);
+}
+
 /* What is met goes, in order; returns how much that was. */
 static size_t take(struct mx_region_cache *cache, struct model *model,
                    uint64_t start, uint64_t size)
@@ -241,6 +262,7 @@ START_TEST(test_random)
         }
         ck_assert_uint_eq(past.retired, changes);
         look(&source, &cache, &model);
+        meet(&source, &cache, &model);
         if (step % 100 == 0) {
             compare(&cache, &model);
         }
