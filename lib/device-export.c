@@ -561,15 +561,15 @@ static void give_up_on_peers(struct memexpose_group *group, int why)
     }
 }
 
-static int lost_or_done(struct memexpose_group *group)
+/* Whose change it was is not known: all that overlap hear of it. */
+static int lost_or_done(const struct memexpose_group *group)
 {
-    struct mx_member *member;
+    const struct mx_member *member;
     int ret = 0;
 
     TAILQ_FOREACH(member, &group->members, entry) {
         if (member->link.lost_invalidation) {
             ret = member->link.lost_invalidation;
-            member->link.lost_invalidation = 0;
         }
     }
     return ret;

@@ -83,8 +83,9 @@ struct mx_link {
     uint64_t response_end[MX_CLASSES];
     uint8_t *write_block;       /* what the peer writes, NULL: nothing yet */
     char last_reason[240];      /* why they ended the last time */
-    int lost_invalidation;      /* this side ended the links for this error
-                                 * before one was acknowledged */
+    int lost_invalidation;      /* in the map changes under way this side ended
+                                 * the links for this error before one was
+                                 * acknowledged */
     struct {                    /* set once: the links are to end */
         bool set;
         bool drain;             /* what the peer sent before counts */

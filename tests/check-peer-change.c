@@ -256,6 +256,32 @@ START_TEST(a_peer_that_leaves_has_let_go)
 }
 END_TEST
 
+/* Changes that overlap: each hears that something was not acknowledged. */
+START_TEST(all_hear_of_a_loss)
+{
+    struct change change;
+    struct rig rig;
+    uint8_t q;
+
+    rig_up(&rig, ROLE(_i));
+    q = rig_own(&rig, INVALIDATE);
+    rig_take_share(&rig, RIG_RAM, &rig_whole_ram);
+    memexpose_map_change_begin(rig.group);
+    ck_assert_int_eq(memexpose_map_change_wait(rig.group), 0);
+    begin_change(&change, &rig, RIG_RAM, 1);
+    peer_expect(&rig.peer, PEER_MEM, say_inv(q, RIG_RAM, RIG_RAM_SIZE));
+    memexpose_device_disable(rig.device);
+    ck_assert_int_eq(end_change(&change), -ECONNRESET);
+    ck_assert_int_eq(memexpose_map_change_wait(rig.group), -ECONNRESET);
+    ck_assert_int_eq(memexpose_map_change_wait(rig.group), -ECONNRESET);
+    memexpose_map_change_end(rig.group);
+    memexpose_map_change_begin(rig.group);
+    ck_assert_int_eq(memexpose_map_change_wait(rig.group), 0);
+    memexpose_map_change_end(rig.group);
+    rig_end(&rig);
+}
+END_TEST
+
 /* The ledger does not outlive the links. */
 START_TEST(forgets_shares_with_the_links)
 {
@@ -567,6 +593,7 @@ static TCase *changes(void)
     both_roles(tcase, has_one_deadline_for_a_change);
     both_roles(tcase, proceeds_when_a_change_is_cancelled);
     both_roles(tcase, a_peer_that_leaves_has_let_go);
+    both_roles(tcase, all_hear_of_a_loss);
     both_roles(tcase, forgets_shares_with_the_links);
     both_roles(tcase, withdraws_from_a_space);
     return tcase;

@@ -260,7 +260,8 @@ int memexpose_map_change_invalidate(struct memexpose_device *device,
  * shared anything; -ETIMEDOUT if a link had to be closed, -ECANCELED if that
  * was because of a cancel; -ECONNRESET or -ENOMEM if this side ended a link
  * for another reason before that; else what the wait callback failed with, the
- * links being closed as well.
+ * links being closed as well.  Where map changes overlap all of them hear of
+ * such an end, until the last of them is over.
  */
 int memexpose_map_change_wait(struct memexpose_group *group);
 

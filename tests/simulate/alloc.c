@@ -9,20 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *__real_malloc(size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
 void __real_free(void *old);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
 void *__wrap_reallocarray(void *old, size_t count, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 char *__wrap_strdup(const char *text);
 void __wrap_free(void *old);
+
+enum { ALIGNMENT = 64 };        /* of all: nobody asks for more */
 
 struct block {
     struct block *next, *previous;
     struct process *process;    /* NULL: the simulation's own */
     size_t bytes;
-    max_align_t data[];
+    _Alignas(ALIGNMENT) char data[];
 };
 
 static struct block *blocks[PROCESSES];
@@ -70,7 +73,9 @@ void *__wrap_malloc(size_t bytes)
         errno = ENOMEM;
         return NULL;
     }
-    block = __real_malloc(sizeof(*block) + bytes);
+    block = __real_aligned_alloc(ALIGNMENT, sizeof(*block) +
+                                 (bytes + ALIGNMENT - 1) / ALIGNMENT *
+                                 ALIGNMENT);
     if (!block) {
         abort();
     }
@@ -116,6 +121,14 @@ void *__wrap_realloc(void *old, size_t bytes)
 void *__wrap_reallocarray(void *old, size_t count, size_t bytes)
 {
     return __wrap_realloc(old, count * bytes);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
+{
+    if (alignment > ALIGNMENT) {
+        abort();
+    }
+    return __wrap_malloc(bytes);
 }
 
 char *__wrap_strdup(const char *text)

@@ -320,12 +320,13 @@ static void map_change(struct process *process)
 void operation_custom_change(struct process *process)
 {
     bool twice = sim_chance(1, 3);
-    struct timing timing = begin_operation(links_of(process, NULL));
+    struct timing timing;
     unsigned i;
     int ret;
 
+    process_changes_map(process);
+    timing = begin_operation(process->change_links);
     sim_trace("begins a map change of everything");
-    totals.map_changes++;
     memexpose_map_change_begin(process->group);
     if (twice) {
         memexpose_map_change_begin(process->group);

@@ -50,6 +50,14 @@ bool links_may_have_ended(const struct links *links)
     return ended && !world.plan.calm;
 }
 
+void process_changes_map(struct process *process)
+{
+    totals.map_changes++;
+    if (process->group->map_changes == 0) {
+        process->change_links = links_of(process, NULL);
+    }
+}
+
 /* --- threads ------------------------------------------------------------- */
 
 /* Drive the group as an event loop does. */

@@ -354,6 +354,13 @@ struct retired {
     void *arg;
 };
 
+/* The streams by which devices are connected when something begins: only
+ * their end excuses it. */
+struct links {
+    unsigned stream[2 * DEVICES];
+    bool complete;              /* none is missing, all are enabled */
+};
+
 struct process {
     unsigned index;
     char name[4];
@@ -370,6 +377,7 @@ struct process {
     unsigned device_count;
     struct slot slots[PLACES];
     unsigned changes;           /* map changes begun by the simulation */
+    struct links change_links;  /* when the first of those under way began */
     unsigned in_service;
     int64_t callbacks;          /* time that its threads spent in them: one may
                                  * wait for what another does */
@@ -391,19 +399,13 @@ void process_boot(struct process *process);
 void process_kill(struct process *process);
 bool process_working(void);             /* some thread has work left */
 bool process_all_gone(void);
+void process_changes_map(struct process *process);      /* from now on */
 uint64_t slot_address(unsigned slot);
 uint64_t cell_offset(unsigned cell);
 /* How many slots there are in this schedule. */
 unsigned slot_count(void);
 #define BULK UINT64_C(0x800000)         /* where bulk memory is */
 #define CONTROL UINT64_C(0x900000)      /* registers that make things happen */
-
-/* The streams by which devices are connected when something begins: only
- * their end excuses it. */
-struct links {
-    unsigned stream[2 * DEVICES];
-    bool complete;              /* none is missing, all are enabled */
-};
 
 struct links links_of(struct process *process,
                       const struct sim_device *only);

@@ -267,13 +267,14 @@ void slots_settle(struct process *process)
     }
 }
 
-static bool withdrawal_may_fail(int ret, const struct links *links)
+/* Map changes that overlap hear of all that is lost in any of them. */
+static bool withdrawal_may_fail(int ret, const struct process *process)
 {
     return (ret == -ETIMEDOUT && world.stalled) ||
            (ret == -ECANCELED && world.cancels > 0) ||
            /* this side disabled, was reset, or could not send or receive */
            (ret == -ECONNRESET && (world.cancels > 0 || world.faults > 0) &&
-            links_may_have_ended(links)) ||
+            links_may_have_ended(&process->change_links)) ||
            ((ret == -ENOMEM || ret == -EMFILE) && world.faults > 0);
 }
 
@@ -281,7 +282,6 @@ void slot_withdraw(struct process *process, unsigned index)
 {
     struct slot *slot = &process->slots[index];
     int64_t began = world.now, callbacks = process->callbacks;
-    struct links links = links_of(process, NULL);
     struct change change;
     int ret;
 
@@ -290,7 +290,7 @@ void slot_withdraw(struct process *process, unsigned index)
     }
     slot->busy = true;
     slot->settled = UINT64_MAX;
-    totals.map_changes++;
+    process_changes_map(process);
     sim_trace("withdraws slot %u", index);
     begin_change(process, index, NULL, &change);
     if (slot->object) {
@@ -299,7 +299,7 @@ void slot_withdraw(struct process *process, unsigned index)
     ret = memexpose_space_withdraw(process->space, process->group,
                                    slot_address(index));
     sim_trace("withdrawing slot %u gave %d", index, ret);
-    SIM_CHECK(ret == 0 || withdrawal_may_fail(ret, &links),
+    SIM_CHECK(ret == 0 || withdrawal_may_fail(ret, process),
               "%s: a map change ended with %d (%s)%s", process->name, ret,
               memexpose_strerror(ret), ret == -ETIMEDOUT ?
               ": a stuck waiter" : "");
