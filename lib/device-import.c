@@ -31,12 +31,14 @@ void mx_import_init(struct memexpose_device *device)
     TAILQ_INIT(&device->mapped);
     TAILQ_INIT(&device->moving);
     mx_region_cache_init(&device->cache, retire, device);
+    mx_ledger_init(&device->accepted);
     mx_faults_init(&device->faults);
 }
 
 void mx_import_free(struct memexpose_device *device)
 {
     mx_region_cache_clear(&device->cache);
+    mx_ledger_clear(&device->accepted);
     mx_faults_free(&device->faults);
 }
 
@@ -66,11 +68,32 @@ static void end_hold(struct memexpose_device *device,
     }
 }
 
+/* No other that is about to be mapped overlaps it. */
+static int enter_accepted(struct memexpose_device *device,
+                          const struct mx_region *region)
+{
+    struct mx_ledger_entry entry = {
+        .start = region->start, .size = region->size, .inode = region->id,
+    };
+
+    return mx_ledger_enter(&device->accepted, &entry);
+}
+
+/* It is mapped now, or will not be. */
+static void leave_accepted(struct memexpose_device *device,
+                           const struct mx_region *region)
+{
+    struct mx_ledger_entry entry;
+
+    mx_ledger_take(&device->accepted, region->start, region->size, &entry);
+}
+
 /* Nothing of the library's, nor of the consumer's, uses it any more. */
 static void finish(struct memexpose_device *device, struct mx_mapping *mapping)
 {
     end_hold(device, mapping);
     if (mapping->state == MX_MAPPING_ACCEPTED) {
+        leave_accepted(device, &mapping->region);
         device->ranges--;
     } else {
         device->removals--;
@@ -108,6 +131,8 @@ static void set_going(struct memexpose_device *device,
     if (mapping->state == MX_MAPPING_MAPPED) {
         TAILQ_REMOVE(&device->mapped, mapping, entry);
         TAILQ_INSERT_TAIL(&device->moving, mapping, entry);
+    } else {
+        leave_accepted(device, &mapping->region);
     }
     end_hold(device, mapping);
     mapping->state = MX_MAPPING_GOING;
@@ -243,6 +268,7 @@ static void publish(struct memexpose_device *device,
         return;
     }
     end_hold(device, mapping);
+    leave_accepted(device, &mapping->region);
     mapping->state = MX_MAPPING_MAPPED;
     TAILQ_REMOVE(&device->moving, mapping, entry);
     TAILQ_INSERT_TAIL(&device->mapped, mapping, entry);
@@ -522,21 +548,6 @@ static const char *examine(struct memexpose_device *device,
     return NULL;
 }
 
-/* What is about to be mapped counts as mapped. */
-static bool meets_accepted(struct memexpose_device *device,
-                           const struct mx_region *region)
-{
-    const struct mx_mapping *mapping;
-
-    TAILQ_FOREACH(mapping, &device->moving, entry) {
-        if (mapping->state == MX_MAPPING_ACCEPTED &&
-            intersects(mapping, region->start, region->size)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A larger range of the same object takes the place of its parts. */
 static int replace_parts(struct memexpose_device *device,
                          const struct mx_region *region)
@@ -577,6 +588,12 @@ static int accept(struct memexpose_device *device,
         free_mapping(mapping);
         return -ENOMEM;
     }
+    ret = enter_accepted(device, &mapping->region);
+    if (ret < 0) {
+        mx_faults_remove(mapping->fault);
+        free_mapping(mapping);
+        return ret;
+    }
     mapping->state = MX_MAPPING_ACCEPTED;
     mapping->offered = offered;
     device->member.link.holds += offered;
@@ -600,7 +617,7 @@ static const char *place(struct memexpose_device *device,
     case MX_REGION_REPLACES:
         break;
     }
-    if (meets_accepted(device, region)) {
+    if (mx_ledger_meets(&device->accepted, region->start, region->size)) {
         return "it overlaps what is about to be mapped";
     }
     if (device->ranges >= device->config.max_ranges) {

@@ -78,6 +78,7 @@ struct memexpose_device {
     unsigned removals;          /* going or later */
     unsigned ranges;            /* accepted or mapped */
     uint64_t last_id;
+    struct mx_ledger accepted;  /* ranges that are to be announced */
     bool warned_seals;
     struct mx_faults faults;
     atomic_bool faulted;

@@ -361,6 +361,12 @@ static uint32_t find_met(const struct mx_ledger *ledger, uint64_t start,
     return node;
 }
 
+bool mx_ledger_meets(const struct mx_ledger *ledger, uint64_t start,
+                     uint64_t size)
+{
+    return find_met(ledger, start, size) != 0;
+}
+
 bool mx_ledger_take(struct mx_ledger *ledger, uint64_t start, uint64_t size,
                     struct mx_ledger_entry *entry)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The exporter's ledger: what was shared with the peer and not yet invalidated
- * (protocol section 4).  Pure.  Everything takes time as the logarithm of the
+ * (protocol section 4); the importer has one of what it is about to map.  Pure.  Everything takes time as the logarithm of the
  * number of entries, and as the number of those that lie at one address, which
  * are more than one only if different objects were there.
  */
@@ -57,6 +57,10 @@ int mx_ledger_enter(struct mx_ledger *ledger,
 /* Is all of it there already, as one entry? */
 bool mx_ledger_holds(const struct mx_ledger *ledger,
                      const struct mx_ledger_entry *entry);
+
+/* Does any entry intersect [start, start + size)? */
+bool mx_ledger_meets(const struct mx_ledger *ledger, uint64_t start,
+                     uint64_t size);
 
 /*
  * Take the first entry that intersects [start, start + size) out of the

@@ -187,6 +187,8 @@ static unsigned take_all(struct mx_ledger *ledger, struct model *model,
     struct mx_ledger_entry entry;
     unsigned taken = 0;
 
+    ck_assert_int_eq(mx_ledger_meets(ledger, start, size),
+                     any_shared(model, place, from, to));
     while (mx_ledger_take(ledger, start, size, &entry)) {
         bool *run = find_run(model, &entry);
 
@@ -197,6 +199,7 @@ static unsigned take_all(struct mx_ledger *ledger, struct model *model,
         memset(run, false, entry.size / PAGE * sizeof(*run));
         taken++;
     }
+    ck_assert(!mx_ledger_meets(ledger, start, size));
     ck_assert(!any_shared(model, place, from, to));
     return taken;
 }

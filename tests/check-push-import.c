@@ -307,6 +307,35 @@ START_TEST(withdrawn_before_it_is_mapped)
 }
 END_TEST
 
+/* Once it is taken back it is in nobody's way. */
+START_TEST(offered_again_before_it_is_mapped)
+{
+    struct offer larger = range(0);
+    struct rig rig;
+    uint8_t q;
+
+    up(&rig, _i);
+    q = rig_peer(&rig, INVALIDATE);
+    offer_range(&rig, 0);
+    larger.start -= 0x1000;
+    offer_filled(&rig, &larger, 0x55);
+    harness_wait(is_received, &rig, PEER_PATIENCE);
+    harness_assert_logged("overlaps what is about to be mapped");
+    rig_ask(&rig, say_inv(q, range(0).start, 1), say_inv_ret(q));
+    offer_range(&rig, 0);
+    end_offers(&rig);
+    ck_assert_uint_eq(rig.maps, 1);
+    ck_assert_uint_eq(rig_ranges(&rig), 1);
+    expect_direct(&rig, 0);
+    rig_ask(&rig, say_inv(q, range(0).start, 1), say_inv_ret(q));
+    offer_filled(&rig, &larger, 0x21);
+    end_offers(&rig);
+    ck_assert_uint_eq(rig.maps, 2);
+    expect_direct(&rig, 0);
+    rig_end(&rig);
+}
+END_TEST
+
 /* New memory, without an invalidation before it. */
 START_TEST(offered_later)
 {
@@ -756,6 +785,7 @@ int main(void)
     tcase_add_loop_test(tcase, nothing_is_offered, 0, 2);
     tcase_add_loop_test(tcase, offered_anew, 0, 2);
     tcase_add_loop_test(tcase, withdrawn_before_it_is_mapped, 0, 2);
+    tcase_add_loop_test(tcase, offered_again_before_it_is_mapped, 0, 2);
     tcase_add_loop_test(tcase, offered_later, 0, 2);
     tcase_add_loop_test(tcase, ends_within_a_change_of_ours, 0, 2);
     suite_add_tcase(suite, tcase);
