@@ -13,8 +13,9 @@
 #include "os.h"
 
 enum {
-    READ = 0, WRITE = 2, REG_INV = 4,
-    HELLO_RET = 0x41, READ_BLOCK = 0x42, WRITE_BLOCK = 0x44, OFFER = 0x46,
+    READ = 0, READ_RET, WRITE, WRITE_RET, REG_INV,
+    HELLO_RET = 0x41, READ_BLOCK, READ_BLOCK_RET, WRITE_BLOCK,
+    WRITE_BLOCK_RET, OFFER,
     HEADER = 6, PUSH = 2,
     ENDS = 64                   /* of offers, that are under way */
 };
@@ -139,6 +140,40 @@ static void check_access(const struct sim_device *device,
     }
 }
 
+/* Where the share of a response is, or 0. */
+static unsigned share_at(uint8_t type)
+{
+    switch (type) {
+    case READ_RET:
+        return HEADER + 12;
+    case WRITE_RET:
+        return HEADER + 4;
+    case READ_BLOCK_RET:
+    case WRITE_BLOCK_RET:
+        return HEADER + 8;
+    default:
+        return 0;
+    }
+}
+
+/* A share for which nobody waits any more is not used (section 4). */
+static void note_unused(struct sim_device *device, const uint8_t *message)
+{
+    unsigned at = share_at(message[4]), i;
+
+    if (at == 0 || message[at] == 0 || device->device->member.link.sent) {
+        return;
+    }
+    for (i = 0; i < slot_count(); i++) {
+        const struct slot *slot = &device->peer.process->slots[i];
+
+        if (slot_address(i) == number_at(message + at + 1, 8) &&
+            slot->object) {
+            device->declined[i] = memory_id(slot->object);
+        }
+    }
+}
+
 /* --- what a device tells ------------------------------------------------- */
 
 static void take_received(struct side *side, struct side *other,
@@ -197,6 +232,7 @@ void push_message(struct sim_device *device, bool sent,
     if (sent) {
         take_sent(device, &sides[stream][end], message);
     } else {
+        note_unused(device, message);
         take_received(&sides[stream][end], &sides[stream][1 - end], message);
     }
 }
