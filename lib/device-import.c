@@ -62,8 +62,8 @@ void mx_import_unpin(struct memexpose_device *device,
 static void end_hold(struct memexpose_device *device,
                      struct mx_mapping *mapping)
 {
-    if (mapping->offered) {
-        mapping->offered = false;
+    if (mapping->holds) {
+        mapping->holds = false;
         device->member.link.holds--;
     }
 }
@@ -564,9 +564,11 @@ static int replace_parts(struct memexpose_device *device,
     return ret;
 }
 
+/* With push no access goes out until it is mapped (section 9). */
 static int accept(struct memexpose_device *device,
-                  const struct mx_region *region, int fd, bool offered)
+                  const struct mx_region *region, int fd)
 {
+    struct mx_link *link = &device->member.link;
     struct mx_mapping *mapping = calloc(1, sizeof(*mapping));
     int ret;
 
@@ -595,8 +597,8 @@ static int accept(struct memexpose_device *device,
         return ret;
     }
     mapping->state = MX_MAPPING_ACCEPTED;
-    mapping->offered = offered;
-    device->member.link.holds += offered;
+    mapping->holds = mx_session_has(&link->session, MX_FEATURE_PUSH);
+    link->holds += mapping->holds;
     device->ranges++;
     TAILQ_INSERT_TAIL(&device->moving, mapping, entry);
     return 0;
@@ -604,7 +606,7 @@ static int accept(struct memexpose_device *device,
 
 /* Why a sound share is not mapped, or NULL. */
 static const char *place(struct memexpose_device *device,
-                         const struct mx_region *region, int fd, bool offered)
+                         const struct mx_region *region, int fd)
 {
     int ret;
 
@@ -625,14 +627,14 @@ static const char *place(struct memexpose_device *device,
     }
     ret = replace_parts(device, region);
     if (ret == 0) {
-        ret = accept(device, region, fd, offered);
+        ret = accept(device, region, fd);
     }
     return ret < 0 ? strerror(-ret) : NULL;
 }
 
 static void take_share(struct memexpose_device *device,
                        const struct mx_wire_share *share, int fd,
-                       bool offered, const char *why)
+                       const char *why)
 {
     struct mx_region region = { 0 };
 
@@ -641,7 +643,7 @@ static void take_share(struct memexpose_device *device,
         why = examine(device, share, fd, &region);
     }
     if (!why) {
-        why = place(device, &region, fd, offered);
+        why = place(device, &region, fd);
     }
     mx_os_close(fd);            /* a mapping keeps its object by itself */
     if (why && *why) {
@@ -657,7 +659,7 @@ void mx_import_share(struct memexpose_device *device,
 {
     const struct mx_session *session = &device->member.link.session;
 
-    take_share(device, share, fd, false,
+    take_share(device, share, fd,
                mx_session_invalidated(session, share->start, share->size) ?
                "it was invalidated meanwhile" : NULL);
 }
@@ -667,5 +669,5 @@ void mx_import_offer(struct memexpose_device *device,
                      const struct mx_wire_share *share, int fd)
 {
     device->stats.offers_received++;
-    take_share(device, share, fd, true, NULL);
+    take_share(device, share, fd, NULL);
 }

@@ -34,7 +34,7 @@ struct mx_mapping {
     TAILQ_ENTRY(mx_mapping) entry;
     struct mx_region region;
     enum mx_mapping_state state;
-    bool offered;               /* pushed, and not yet told */
+    bool holds;                 /* accesses, until it is mapped */
     bool busy;                  /* a callback for it is running */
     bool announced;             /* the consumer has taken it */
     bool unmapped;              /* the consumer has let go of it */

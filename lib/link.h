@@ -77,7 +77,7 @@ struct mx_link {
     struct mx_request *sent;    /* the one outstanding; NULL if none, or if
                                  * nobody waits for it any more */
     TAILQ_HEAD(, mx_invalidation) invalidations;
-    unsigned holds;             /* what was offered and is not yet mapped: no
+    unsigned holds;             /* what was shared and is not yet mapped: no
                                  * access is sent meanwhile */
     uint64_t access_end;        /* of the one outstanding, in the stream */
     uint64_t response_end[MX_CLASSES];

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "harness.h"
 #include "rig.h"
 
@@ -354,6 +355,50 @@ START_TEST(offered_later)
     ck_assert_int_eq(end_access(&access), 0);
     ck_assert_uint_eq(access.value, 0x21);
     ck_assert_uint_eq(rig_stats(&rig).requests_sent, 1);
+    rig_end(&rig);
+}
+END_TEST
+
+/* An access that is not sent. */
+static bool is_held(void *opaque)
+{
+    struct rig *rig = opaque;
+    bool held;
+
+    mx_group_enter(rig->group);
+    held = !TAILQ_EMPTY(&rig->device->member.link.waiting);
+    mx_group_leave(rig->group);
+    return held;
+}
+
+/* What was not offered in time comes with an answer, and is held for as well. */
+START_TEST(shared_by_an_answer)
+{
+    const struct offer share = range(0);
+    int fd = peer_memory(SIZE, 0x21, true);
+    struct access access;
+    struct rig rig;
+    uint8_t p;
+
+    up(&rig, _i);
+    end_offers(&rig);
+    p = rig_own(&rig, ACCESS);
+    memexpose_map_change_begin(rig.group);      /* mapped after that */
+    begin_read(&access, &rig, AT, 1);
+    peer_expect(&rig.peer, PEER_MEM, say_read(p, AT, 1));
+    peer_send_fd(&rig.peer, PEER_MEM, say_read_ret(p, 0, 0x21, &share), fd);
+    ck_assert_int_eq(end_access(&access), 0);
+    begin_read(&access, &rig, AT + 1, 1);
+    harness_wait(is_held, &rig, PEER_PATIENCE);
+    peer_expect_nothing(&rig.peer, PEER_MEM);
+    ck_assert_uint_eq(rig.maps, 0);
+    memexpose_map_change_end(rig.group);
+    ck_assert_int_eq(end_access(&access), 0);
+    ck_assert_uint_eq(access.value, 0x21);
+    ck_assert_uint_eq(rig.maps, 1);
+    ck_assert_uint_eq(rig_stats(&rig).requests_sent, 1);
+    peer_expect(&rig.peer, PEER_MEM, say_offer(NULL));  /* of its own change */
+    close(fd);
     rig_end(&rig);
 }
 END_TEST
@@ -787,6 +832,7 @@ int main(void)
     tcase_add_loop_test(tcase, withdrawn_before_it_is_mapped, 0, 2);
     tcase_add_loop_test(tcase, offered_again_before_it_is_mapped, 0, 2);
     tcase_add_loop_test(tcase, offered_later, 0, 2);
+    tcase_add_loop_test(tcase, shared_by_an_answer, 0, 2);
     tcase_add_loop_test(tcase, ends_within_a_change_of_ours, 0, 2);
     suite_add_tcase(suite, tcase);
     tcase = harness_tcase("declining");
