@@ -213,22 +213,43 @@ static bool take_block_ret(struct play *play, uint32_t result, uint32_t done)
     return true;
 }
 
-static bool odd_blocks(struct play *play, const void *what)
-{
-    static const struct {
-        uint64_t address;
-        uint32_t size, result, done;
-    } reads[] = {
-        { RAM, LONG, 2, RAM_SIZE }, { RAM, 1, 0, 1 }, { RAM + 1, 8, 0, 8 },
-        { RAM - 1, 2, 2, 0 }, { UINT64_MAX, 2, 2, 0 }, { UINT64_MAX, 1, 2, 0 },
-        { UINT64_MAX - LONG + 1, LONG, 2, 0 }, { 0, LONG, 2, 0 },
-    };
+struct odd {
+    uint64_t address;
+    uint32_t size, result, done;
+};
 
-    (void)what;
-    if (!settle(play)) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+static const struct odd odd_reads[] = {
+    { RAM, LONG, 2, RAM_SIZE }, { RAM, 1, 0, 1 }, { RAM + 1, 8, 0, 8 },
+    { RAM - 1, 2, 2, 0 }, { UINT64_MAX, 2, 2, 0 }, { UINT64_MAX, 1, 2, 0 },
+    { UINT64_MAX - LONG + 1, LONG, 2, 0 }, { 0, LONG, 2, 0 },
+};
+
+/*
+ * A pc with 32 MiB: behind them there is nothing, nor before its firmware and
+ * behind the 1024 bytes of its timer; and what belongs to the device itself is
+ * not for the peer.
+ */
+#define VM_RAM_END UINT64_C(0x2000000)
+#define VM_WINDOW UINT64_C(0xb0000000)
+#define VM_REGISTERS UINT64_C(0xe0000000)
+#define VM_TIMER UINT64_C(0xfed00000)
+#define VM_FIRMWARE UINT64_C(0xfffc0000)
+
+static const struct odd odd_vm_reads[] = {
+    { VM_RAM_END - RAM_SIZE, LONG, 2, RAM_SIZE }, { RAM, 1, 0, 1 },
+    { RAM + 1, 8, 0, 8 }, { RAM, LONG, 0, LONG }, { 0, LONG, 0, LONG },
+    { VM_RAM_END - 1, 2, 2, 1 }, { VM_RAM_END, LONG, 2, 0 },
+    { VM_FIRMWARE - 1, 2, 2, 0 }, { VM_FIRMWARE, LONG, 0, LONG },
+    { VM_TIMER, LONG, 2, 1024 }, { VM_TIMER + 1020, 5, 2, 4 },
+    { VM_WINDOW, LONG, 2, 0 }, { VM_REGISTERS, 8, 2, 0 },
+    { UINT64_MAX, 2, 2, 0 }, { UINT64_MAX, 1, 2, 0 },
+    { UINT64_MAX - LONG + 1, LONG, 2, 0 },
+};
+
+static bool reads_odd(struct play *play, const struct odd *reads,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
         if (!send_message(play, MEM, say_read_block(own(play, ACCESS),
                                                     reads[i].address,
                                                     reads[i].size)) ||
@@ -236,7 +257,39 @@ static bool odd_blocks(struct play *play, const void *what)
             return false;
         }
     }
-    return serves(play);
+    return true;
+}
+
+static bool odd_blocks(struct play *play, const void *what)
+{
+    (void)what;
+    return settle(play) &&
+           (play->target->vm ?
+            reads_odd(play, odd_vm_reads,
+                      sizeof(odd_vm_reads) / sizeof(odd_vm_reads[0])) :
+            reads_odd(play, odd_reads,
+                      sizeof(odd_reads) / sizeof(odd_reads[0]))) &&
+           serves(play);
+}
+
+/*
+ * What round_asks_blocks() says of a machine: a hundred bytes are words.  The
+ * answers come in time, and so does what is asked next.
+ */
+static bool asks_for_words(struct play *play, const void *what)
+{
+    bool ok = settle(play) &&
+              (target_tell(play->target, "dump 0x%x %u /dev/null", OURS,
+                           ASKED) ||
+               failed(play, "the target does not obey"));
+
+    (void)what;
+    for (unsigned i = 0; ok && i < (ASKED + 7) / 8; i++) {
+        ok = take_header(play, MEM, 15, READ, peers(play, ACCESS)) &&
+             send_message(play, MEM, say_read_ret(peers(play, ACCESS), 0, i,
+                                                  NULL));
+    }
+    return ok && obeys(play) && serves(play);
 }
 
 /* --- a peer that dies ---------------------------------------------------- */
@@ -299,6 +352,18 @@ static bool cut_block(struct play *play, const void *what)
     return ok;
 }
 
+/* @asked: it takes a target that asks for a block. */
+static void block_case(struct round *round, bool asked, const char *group,
+                       const char *name, case_function *function,
+                       const void *what)
+{
+    if (asked && !round_asks_blocks(round)) {
+        round_leave_out(round, group, name);
+    } else {
+        round_case(round, group, name, function, what);
+    }
+}
+
 static void every_cut(struct round *round)
 {
     static const size_t places[] = { 14, 15, 4095, 4096, 4097, 14 + LONG - 1 };
@@ -308,7 +373,8 @@ static void every_cut(struct round *round)
 
         /* of the bytes themselves one is like the next */
         for (cut.at = 0; cut.at < cut.size; cut.at += cut.at < 61 ? 1 : 9) {
-            round_case(round, "cut off: ", cut.name, cut_block, &cut);
+            block_case(round, cut.asked, "cut off: ", cut.name, cut_block,
+                       &cut);
         }
     }
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
@@ -324,7 +390,8 @@ static void every_cut(struct round *round)
 /* Of how many bytes that came does the peer know, once no more come? */
 static size_t until_nothing_comes(struct play *play, size_t wanted)
 {
-    int64_t deadline = now_ms() + patience(100);
+    /* a machine has other things to do before it answers */
+    int64_t deadline = now_ms() + patience(play->target->vm ? 1000 : 100);
     int there = 0;
 
     while ((size_t)there < wanted && now_ms() < deadline) {
@@ -440,7 +507,8 @@ void cases_blocks(struct round *round)
 
     if (round_has_features(round)) {
         for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
-            round_case(round, "block: ", lies[i].name, lying_block, &lies[i]);
+            block_case(round, lies[i].asked, "block: ", lies[i].name,
+                       lying_block, &lies[i]);
         }
         round_case(round, "block: ", "descriptor inside",
                    descriptor_in_a_block, NULL);
@@ -450,8 +518,12 @@ void cases_blocks(struct round *round)
         round_case(round, "block: ", "never reads", never_reads_blocks, NULL);
         round_case(round, "block: ", "leaves", leaves_a_response, NULL);
         round_case(round, "block: ", "trickles", trickles_a_block, NULL);
-        round_case(round, "block: ", "past the deadline",
+        block_case(round, true, "block: ", "past the deadline",
                    a_block_past_the_deadline, NULL);
+        if (!round_asks_blocks(round)) {
+            round_case(round, "block: ", "words are asked for",
+                       asks_for_words, NULL);
+        }
     }
     for (size_t i = 0; i < sizeof(types); i++) {
         round_case(round, "block: ", "not agreed on", not_agreed, &types[i]);

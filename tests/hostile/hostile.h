@@ -145,6 +145,7 @@ struct play {
     uint8_t mine, theirs;       /* sub-priorities */
     uint64_t pair;
     uint64_t features;          /* that hello agrees on */
+    uint64_t offered;           /* by the hello of the target */
     char why[LINE];             /* it failed */
 };
 
@@ -154,6 +155,9 @@ bool failed(struct play *play, const char *format, ...)
 int64_t now_ms(void);
 void pause_ms(int ms);
 int patience(int ms);
+
+/* How many ranges the target maps at most, unless it is told otherwise. */
+unsigned most_ranges(const struct play *play);
 
 /* Links without a word said; those that the target says are read. */
 bool play_open(struct play *play);
@@ -225,8 +229,13 @@ typedef bool case_function(struct play *play, const void *what);
 
 void round_case(struct round *round, const char *group, const char *name,
                 case_function *function, const void *what);
+
+/* The case makes no sense with this target: it is counted, not played. */
+void round_leave_out(struct round *round, const char *group,
+                     const char *name);
 bool round_listens(const struct round *round);
 bool round_has_features(const struct round *round);
+bool round_asks_blocks(const struct round *round);
 const char *round_seals(const struct round *round);
 
 /* Has the log named the violation, with the header of the message? */

@@ -168,7 +168,13 @@ static bool take_greetings(struct play *play)
         return failed(play, "no HELLO on the interrupt link");
     }
     play->pair = number(&message, HEADER + 40, 8);
+    play->offered = number(&message, HEADER + 8, 8);
     return take_header(play, MEM, 86, HELLO, 0);
+}
+
+unsigned most_ranges(const struct play *play)
+{
+    return play->target->vm ? 256 : 1024;
 }
 
 bool play_open(struct play *play)
@@ -294,22 +300,50 @@ bool take(struct play *play, int which, size_t count, struct message *message,
     return true;
 }
 
+static bool has_header(struct play *play, const struct message *message,
+                       size_t count, uint8_t type, uint8_t priority)
+{
+    if (number(message, 0, 4) != count || message->at[4] != type ||
+        message->at[5] != priority) {
+        return failed(play, "type %u with priority %u and size %u came "
+                      "instead of %u, %u, %zu", message->at[4],
+                      message->at[5], (unsigned)number(message, 0, 4), type,
+                      priority, count);
+    }
+    return true;
+}
+
+/*
+ * With push the target offers anew after each change of its memory map, as a
+ * machine's is when something of ours is mapped: it may be before anything.
+ */
+static bool take_past_offers(struct play *play, int which,
+                             struct message *head)
+{
+    struct message rest;
+
+    for (;;) {
+        if (!take(play, which, HEADER, head, NULL)) {
+            return false;
+        }
+        if (!(play->features & PUSH) || head->at[4] != OFFER) {
+            return true;
+        }
+        if (!has_header(play, head, 33, OFFER, 0) ||
+            !take(play, which, 33 - HEADER, &rest, NULL)) {
+            return false;
+        }
+    }
+}
+
 bool take_header(struct play *play, int which, size_t count, uint8_t type,
                  uint8_t priority)
 {
-    struct message message;
+    struct message head, rest;
 
-    if (!take(play, which, count, &message, NULL)) {
-        return false;
-    }
-    if (number(&message, 0, 4) != count || message.at[4] != type ||
-        message.at[5] != priority) {
-        return failed(play, "type %u with priority %u and size %u came "
-                      "instead of %u, %u, %zu", message.at[4], message.at[5],
-                      (unsigned)number(&message, 0, 4), type, priority,
-                      count);
-    }
-    return true;
+    return take_past_offers(play, which, &head) &&
+           has_header(play, &head, count, type, priority) &&
+           take(play, which, count - HEADER, &rest, NULL);
 }
 
 /* Whatever comes before the end is of no interest. */
@@ -359,6 +393,22 @@ bool serves(struct play *play)
            take_header(play, MEM, 45, READ_RET, own(play, ACCESS));
 }
 
+static bool agrees(struct play *play, uint64_t features)
+{
+    return (features & play->features) == play->features ||
+           failed(play, "the target agrees on features 0x%llx only",
+                  (unsigned long long)features);
+}
+
+static bool take_greeting_ret(struct play *play)
+{
+    struct message message;
+
+    return take(play, MEM, 86, &message, NULL) &&
+           has_header(play, &message, 86, HELLO_RET, 0) &&
+           agrees(play, number(&message, HEADER + 8, 8));
+}
+
 /* Hello, as the side that connects or the other. */
 static bool greet(struct play *play)
 {
@@ -367,11 +417,12 @@ static bool greet(struct play *play)
     greeting.features = play->features;
     if (!play->target->listens) {
         greeting.subpriority = 0;
-        return send_message(play, MEM, say_hello(HELLO_RET, &greeting));
+        return agrees(play, play->offered) &&
+               send_message(play, MEM, say_hello(HELLO_RET, &greeting));
     }
     return send_message(play, INTR, say_hello(HELLO, &greeting)) &&
            send_message(play, MEM, say_hello(HELLO, &greeting)) &&
-           take_header(play, MEM, 86, HELLO_RET, 0);
+           take_greeting_ret(play);
 }
 
 /* With push the target offers what it has before anything else. */

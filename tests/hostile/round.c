@@ -21,10 +21,20 @@ bool round_listens(const struct round *round)
     return round->target.listens;
 }
 
-/* The target has features, and this turn is one with hello. */
+/* Features are agreed on by hello. */
 bool round_has_features(const struct round *round)
 {
-    return round->hello && !round->target.vm;
+    return round->hello;
+}
+
+/*
+ * A machine's processors, and devices that copy, access the window by 8 bytes
+ * at most: it serves blocks, and never asks for one.  blocks.c looks whether
+ * that is still so.
+ */
+bool round_asks_blocks(const struct round *round)
+{
+    return !round->target.vm;
 }
 
 const char *round_seals(const struct round *round)
@@ -95,6 +105,18 @@ static bool look(struct round *round, struct play *play,
     return ok;
 }
 
+static bool is_wanted(const struct round *round, const char *group,
+                      const char *name)
+{
+    return !round->over && (!round->only || strstr(group, round->only) ||
+                            strstr(name, round->only));
+}
+
+void round_leave_out(struct round *round, const char *group, const char *name)
+{
+    round->left_out += is_wanted(round, group, name);
+}
+
 void round_case(struct round *round, const char *group, const char *name,
                 case_function *function, const void *what)
 {
@@ -102,9 +124,7 @@ void round_case(struct round *round, const char *group, const char *name,
     struct holdings holdings;
     off_t log = target_log_end(&round->target);
 
-    if (round->over ||
-        (round->only && !strstr(group, round->only) &&
-         !strstr(name, round->only))) {
+    if (!is_wanted(round, group, name)) {
         return;
     }
     if (!round->only && round->seen++ % round->every != 0) {
@@ -141,6 +161,20 @@ static bool start(struct round *round, const char *const *words)
     return true;
 }
 
+/* How many cases of a kind are played. */
+static unsigned play_cases(struct round *round,
+                           void (*cases)(struct round *))
+{
+    unsigned before = round->cases;
+
+    cases(round);
+    return round->cases - before;
+}
+
+/*
+ * A machine has a single turn with hello for all cases, in which nobody sees
+ * memory grow: blocks are played again together with offers.
+ */
 static void all_cases(struct round *round)
 {
     if (round->all) {
@@ -150,13 +184,16 @@ static void all_cases(struct round *round)
         cases_shares(round);
         cases_load(round);
         cases_cuts(round);
-        cases_blocks(round);
+        round->blocks += play_cases(round, cases_blocks);
     }
-    if (round->push) {
-        cases_offers(round);
+    if (!round->push) {
+        cases_shrinking(round);
         return;
     }
-    cases_shrinking(round);
+    round->offers += play_cases(round, cases_offers);
+    if (round->target.vm) {
+        round->blocks += play_cases(round, cases_blocks);
+    }
 }
 
 /* What the log does not name it has counted. */
@@ -223,7 +260,7 @@ void round_run(struct round *round, const char *const *words)
     round->hello = true;
     if (start(round, words)) {
         for (unsigned turn = 0; turn < round->turns && !round->over; turn++) {
-            round->hello = turn % 2 == 0;
+            round->hello = round->push || turn % 2 == 0;
             all_cases(round);
             play = begin_play(round);
             if (turn == 0 && !round->over && !look(round, &play, &first)) {

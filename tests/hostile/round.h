@@ -9,7 +9,7 @@ struct round {
     const char *seals;
     const char *only;           /* cases with that in their name, or NULL */
     bool all;                   /* not only those about seals */
-    bool push;                  /* only those about offers */
+    bool push;                  /* those about offers: hello all the time */
     bool hello;
     bool retries;
     bool over;
@@ -19,6 +19,8 @@ struct round {
     uint64_t growth;            /* bytes: memory may be used anew, but not for
                                  * good */
     unsigned cases, failures;
+    unsigned blocks, offers;    /* cases about these, of all */
+    unsigned left_out;          /* cases that are not for this target */
     struct holdings before;     /* with a good peer, before any case */
 };
 

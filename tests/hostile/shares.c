@@ -275,15 +275,15 @@ static bool grows(struct play *play, const void *what)
     return ok;
 }
 
-/* Every page another range, until it is too much (the default is 1,024). */
+/* Every page another range, until it is too much. */
 static bool too_many_ranges(struct play *play, const void *what)
 {
-    enum { RANGES = 1024, MORE = 1100 };
-    int fd = shared_memory(MORE * PAGE, true);
+    unsigned more = most_ranges(play) + 76;
+    int fd = shared_memory((uint64_t)more * PAGE, true);
     bool ok = play_settle(play);
 
     (void)what;
-    for (unsigned i = 0; ok && i < MORE; i++) {
+    for (unsigned i = 0; ok && i < more; i++) {
         uint64_t at = OURS + (uint64_t)i * PAGE;
         const struct share share = { 1, at, (uint64_t)i * PAGE, PAGE, 0, 0 };
 
@@ -292,7 +292,7 @@ static bool too_many_ranges(struct play *play, const void *what)
                        dup(fd)) &&
              answers(play, "0x0000000000000007");
     }
-    ok = ok && maps_ranges(play, RANGES) &&
+    ok = ok && maps_ranges(play, most_ranges(play)) &&
          send_message(play, MEM, say_inv(own(play, INVALIDATION), 0,
                                          UINT64_MAX)) &&
          take_header(play, MEM, 6, INV_RET, own(play, INVALIDATION)) &&
