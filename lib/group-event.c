@@ -358,6 +358,7 @@ static bool await_more(struct memexpose_group *group, int64_t *now,
     bool came = false;
     unsigned round;
 
+    atomic_store(&group->polling, true);
     for (round = 0; !came && *now < until && !mx_group_is_wanted(group);
          round++) {
         came = mx_group_look(group, group->loop_fd, round, *now);
@@ -365,6 +366,7 @@ static bool await_more(struct memexpose_group *group, int64_t *now,
             *now = mx_group_now(group);
         }
     }
+    atomic_store(&group->polling, false);
     group->stats.poll_hits += came;
     group->stats.poll_misses += !came;
     group->stats.poll_time += (uint64_t)(*now - start);
@@ -388,7 +390,6 @@ static void serve_more(struct memexpose_group *group)
     int64_t end = now + MOST_SERVING * group->poll_serve;
     uint64_t told = group->told;
 
-    atomic_store(&group->polling, true);
     mx_group_tell_others(group);
     while (!mx_group_taken_over(group) && group->told == told && now < end &&
            now < group->serve_until &&
@@ -398,7 +399,6 @@ static void serve_more(struct memexpose_group *group)
         mx_group_tell_others(group);
         serve_from_now(group, &now);
     }
-    atomic_store(&group->polling, false);
     if (now >= group->serve_until) {
         group->serve_until = 0;
     }

@@ -112,6 +112,7 @@ int memexpose_group_set_polling(struct memexpose_group *group, int64_t wait,
     mx_group_enter(group);
     group->poll_wait = wait;
     group->poll_serve = serve;
+    group->serve_until = 0;     /* begun by another bound */
     mx_group_leave(group);
     return 0;
 }

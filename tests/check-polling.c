@@ -646,6 +646,25 @@ START_TEST(returns_with_an_interrupt)
 }
 END_TEST
 
+/* What was begun does not outlive its setting. */
+START_TEST(ends_with_its_setting)
+{
+    int64_t deadline;
+    struct side side;
+
+    connect_side(&side);
+    poll_for(0, SERVE);
+    say(&side, MX_INTR, 0, 1, 0);
+    process();
+    memexpose_group_poll(group, NULL, 0, &deadline, NULL);
+    ck_assert_int_ne(deadline, MEMEXPOSE_FOREVER);
+    poll_for(0, 0);
+    memexpose_group_poll(group, NULL, 0, &deadline, NULL);
+    ck_assert_int_eq(deadline, MEMEXPOSE_FOREVER);
+    destroy(&side);
+}
+END_TEST
+
 /* --- settings ------------------------------------------------------------ */
 
 START_TEST(bad_times)
@@ -775,6 +794,7 @@ int main(void)
     tcase_add_test(tcase, does_not_poll_for_nothing);
     tcase_add_test(tcase, does_not_poll_within_a_callback);
     tcase_add_test(tcase, returns_with_an_interrupt);
+    tcase_add_test(tcase, ends_with_its_setting);
 
     tcase = with_polling(suite, "settings");
     tcase_add_test(tcase, bad_times);

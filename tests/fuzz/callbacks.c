@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "group.h"
+
 struct world world;
 
 /* --- a fault in what is mapped -------------------------------------------- */
@@ -48,12 +50,6 @@ void world_touch(void)
 
 /* --- the world's clock and waits ------------------------------------------ */
 
-int64_t world_now(void *opaque)
-{
-    (void)opaque;
-    return world.now;
-}
-
 bool world_is_for_peer(const struct fuzz_step *step)
 {
     return step->op % OPS < OP_PEER_OPS;
@@ -73,6 +69,42 @@ static bool peer_goes_on(void)
     world.steps++;
     hostile_do(&world.peer, &step);
     return true;
+}
+
+/* While the device polls the peer goes on, and time passes. */
+int64_t world_now(void *opaque)
+{
+    const struct memexpose_group *group = world.group;
+
+    (void)opaque;
+    if (world.poll_wait + world.poll_serve > 0 && group) {
+        if (group->polling && !peer_goes_on() && world.polite) {
+            hostile_answer(&world.peer);
+        }
+        if (group->polling || group->serve_until > 0) {
+            world.now += LOOK;
+        }
+    }
+    return world.now;
+}
+
+void world_set_polling(void)
+{
+    fuzz_check(memexpose_group_set_polling(world.group, world.poll_wait,
+                                           world.poll_serve) == 0);
+    world.group->poll_wait = world.poll_wait;
+    world.group->poll_serve = world.poll_serve;
+}
+
+void world_check_polling(void)
+{
+    struct memexpose_group_stats stats;
+
+    memexpose_group_stats(world.group, &stats, sizeof(stats));
+    fuzz_check(world.poll_wait + world.poll_serve > 0 ||
+               (stats.polls == 0 && stats.poll_misses == 0));
+    fuzz_check(stats.poll_hits <= stats.polls);
+    fuzz_check(stats.poll_time <= (uint64_t)(world.now - SECOND));
 }
 
 int world_wait(void *opaque, struct pollfd *fds, size_t count,

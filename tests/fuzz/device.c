@@ -279,6 +279,17 @@ static void run(const struct fuzz_step *step)
 
 /* --- the beginning and the end -------------------------------------------- */
 
+/* Bits of the result that nothing else uses: one that has to be set, and one
+ * that must not, or there is no polling; then how much, and of which kind. */
+static void configure_polling(uint8_t bits)
+{
+    bool polls = (bits & 0xc0) == 0x40;
+    int64_t time = bits & 8 ? 10 * LOOK : 2 * LOOK;
+
+    world.poll_wait = polls && !(bits & 16) ? time : 0;
+    world.poll_serve = polls && !(bits & 32) ? time : 0;
+}
+
 static void configure(const struct fuzz_step *step)
 {
     static const uint64_t windows[] = { 0, 0x100000, 0x12345, UINT64_MAX };
@@ -300,6 +311,7 @@ static void configure(const struct fuzz_step *step)
     world.pieces = step->size & 64;
     world.updates = step->size & 128;
     world.peer.narrow = step->result & 1;
+    configure_polling(step->result);
     world.config.window_size = windows[step->share % 4];
     world.config.max_ranges = step->fd % 8 + 1u;
     world.config.connect_timeout = SECOND;
@@ -313,6 +325,7 @@ static bool create(void)
     world.group = memexpose_group_create(&group_ops, NULL);
     world.space = memexpose_space_create();
     fuzz_check(world.group && world.space);
+    world_set_polling();
     fuzz_check(memexpose_space_add_ram(world.space, RAM, RAM_SIZE, -1, 0,
                                        0) == 0);
     fuzz_check(memexpose_space_add_mmio(world.space, MMIO, MMIO_SIZE,
@@ -345,6 +358,7 @@ static void destroy(void)
 {
     world_destroy_device();
     world_retire_all();
+    world_check_polling();
     fuzz_check(memexpose_group_destroy(world.group) == 0);
     memexpose_space_destroy(world.space);
     hostile_close(&world.peer, 0);

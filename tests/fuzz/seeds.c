@@ -366,6 +366,7 @@ static void record_role(const char *name, enum memexpose_role role,
     };
     struct side sides[2] = { { .session = &session },
                              { .session = &session } };
+    char polls[48];
 
     memset(&session, 0, sizeof(session));
     session.fn = fn;
@@ -383,6 +384,10 @@ static void record_role(const char *name, enum memexpose_role role,
     destroy_side(&sides[0]);
     destroy_side(&sides[1]);
     fn(opaque, "device", name, session.script, session.script_size);
+    snprintf(polls, sizeof(polls), "%s-polls", name);
+    configuration.result = 0x48;
+    fuzz_put_step(session.script, &configuration);
+    fn(opaque, "device", polls, session.script, session.script_size);
     fn(opaque, "conn", name, session.stream, session.stream_size);
 }
 

@@ -13,6 +13,7 @@
 #include "hostile.h"
 
 #define SECOND INT64_C(1000000000)
+#define LOOK INT64_C(1000)      /* what polling until the next look takes */
 
 enum {
     RAM = 0x10000, RAM_SIZE = 0x4000,
@@ -48,6 +49,7 @@ struct world {
     bool polite, retires, more_ram;
     bool pieces;                /* no callbacks for blocks */
     bool updates, updating;
+    int64_t poll_wait, poll_serve;      /* 0: no polling */
     unsigned destroying;
     unsigned changes;           /* depth */
     uint8_t plan[CALLBACKS];
@@ -75,6 +77,11 @@ bool world_is_for_peer(const struct fuzz_step *step);
 int world_wait(void *opaque, struct pollfd *fds, size_t count,
                int64_t deadline);
 int64_t world_now(void *opaque);
+
+/* Poll as long as was configured, on one processor, too; look at what the
+ * group has counted of it. */
+void world_set_polling(void);
+void world_check_polling(void);
 
 /* The device's. */
 const struct memexpose_device_ops *world_device_ops(void);

@@ -214,7 +214,8 @@ int block_run(struct sim_device *device, int64_t *limit)
 
     check_left(id);
     draw_block(&block);
-    *limit = (int64_t)(block.count / 8 + 4) * device->config.request_timeout;
+    fiber_current->polled.waits = (unsigned)block.count / 8 + 4;
+    *limit = fiber_current->polled.waits * device->config.request_timeout;
     maybe_cancel(device);
     sim_trace("%s 0x%zx bytes of %s at bulk offset %lld", block.write ?
               "writes" : "reads", block.count, device->peer.process->name,

@@ -14,13 +14,15 @@
 
 struct time_spent {
     int64_t began;
+    struct polled polled;       /* before the callback, which may wait */
     unsigned remakes;           /* of the device that calls */
 };
 
 /* In a run only what is mapped changes, and only this device's. */
 static struct time_spent enter(struct sim_device *device, bool mapping)
 {
-    struct time_spent spent = { world.now, device->remakes };
+    struct time_spent spent = { world.now, fiber_current->polled,
+                                device->remakes };
     const struct sim_device *updating = fiber_current->updating;
 
     SIM_CHECK(!updating || (mapping && updating == device),
@@ -30,6 +32,7 @@ static struct time_spent enter(struct sim_device *device, bool mapping)
     device->inside++;
     fiber_current->inside[device->index]++;
     fiber_current->depth++;
+    fiber_current->polled = polling_until(FOREVER);
     return spent;
 }
 
@@ -46,6 +49,7 @@ static void leave_callback(struct sim_device *device, struct time_spent spent)
         fiber_current->inside[device->index]--;
     }
     fiber_current->depth--;
+    fiber_current->polled = spent.polled;
     fiber_current->process->callbacks += world.now - spent.began;
 }
 
@@ -99,7 +103,7 @@ static void nested_access(struct process *process)
 
     for (i = 0; i < process->device_count; i++) {
         struct sim_device *device = &process->devices[i];
-        uint64_t value, waits = fiber_current->waits;
+        uint64_t value, waits = fiber_waits(fiber_current);
         bool may_wait = world.plan.preempt > 0;
         int ret;
 
@@ -110,8 +114,9 @@ static void nested_access(struct process *process)
                              cell_offset(2), 4, &value);
         SIM_CHECK(ret == MEMEXPOSE_RESULT_DECODE, "%s: an access from within "
                   "a service gave %d", process->name, ret);
-        SIM_CHECK(may_wait || fiber_current->waits == waits, "%s: an access "
-                  "from within a service waited", process->name);
+        SIM_CHECK(may_wait || fiber_waits(fiber_current) == waits,
+                  "%s: an access from within a service waited",
+                  process->name);
     }
 }
 

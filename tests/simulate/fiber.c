@@ -85,6 +85,7 @@ struct fiber *fiber_spawn(struct process *process, const char *name,
         .name = name,
         .entry = entry,
         .argument = argument,
+        .polled = polling_until(FOREVER),
     };
     place->started = false;
     getcontext(&place->context);
@@ -152,9 +153,16 @@ void fiber_abandon(struct fiber *fiber)
     fiber->state = FIBER_FREE;
 }
 
+/* Only a look of one who polls may keep a lock, or the wait for another. */
+static void check_locks(void)
+{
+    SIM_CHECK(!threads_holds_any(), "a thread sleeps with a lock held");
+}
+
 void fiber_pause(void)
 {
     if (fiber_current) {
+        check_locks();
         fiber_current->state = FIBER_READY;
         fiber_yield();
     }
@@ -162,6 +170,7 @@ void fiber_pause(void)
 
 void fiber_sleep(int64_t until)
 {
+    check_locks();
     fiber_current->state = FIBER_SLEEP;
     fiber_current->deadline = until;
     fiber_yield();
@@ -182,6 +191,7 @@ static int poll_now(struct pollfd *fds, size_t count)
 int fiber_poll(struct pollfd *fds, size_t count, int64_t deadline)
 {
     if (fiber_current && deadline > world.now) {
+        check_locks();
         fiber_current->state = FIBER_POLL;
         fiber_current->fds = fds;
         fiber_current->count = count;

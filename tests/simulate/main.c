@@ -154,6 +154,10 @@ static void print_totals(void)
         { "devices_made_anew", totals.remakes },
         { "own_transports", totals.transports },
         { "deadlines_passed", totals.deadlines },
+        { "schedules_polled", totals.polled },
+        { "poll_hits", totals.poll_hits },
+        { "poll_misses", totals.poll_misses },
+        { "waits_for_a_lock", totals.lock_waits },
     };
     size_t i;
 

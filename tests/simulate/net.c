@@ -557,6 +557,7 @@ ssize_t mx_os_receive(int fd, const struct iovec *parts, size_t part_count,
     SIM_CHECK(count > 0, "a receive without room");
     if (in->arrived == in->taken) {
         if (!in->end_arrived) {
+            polling_in_vain();
             return -EAGAIN;
         }
         if (in->reset) {

@@ -42,6 +42,7 @@ static struct timing begin_operation(struct links links)
     totals.operations++;
     world.tick++;
     fiber_current->reads_since = outer ? outer : world.tick;
+    fiber_current->polled = polling_until(FOREVER);
     return (struct timing) { world.now,
                              fiber_current->process->callbacks, outer, links };
 }
@@ -73,6 +74,7 @@ static void end_operation(const char *what, struct timing timing,
     int64_t took = world.now - timing.began;
 
     fiber->reads_since = timing.outer;
+    fiber->polled = polling_until(FOREVER);
     SIM_CHECK(acceptable(ret, &timing.links), "%s: %s ended with %d (%s)%s",
               fiber->process->name, what, ret, memexpose_strerror(ret),
               ret == -ETIMEDOUT ? ": a stuck waiter" : "");
@@ -96,12 +98,13 @@ static struct sim_device *some_device(struct process *process)
  * while it waited.
  */
 struct held {
-    uint64_t waits, maps;
+    uint64_t waits, lock_waits, maps;
 };
 
 static struct held begin_held(const struct sim_device *device)
 {
-    return (struct held) { fiber_current->waits, device->maps };
+    return (struct held) { fiber_current->waits, fiber_current->lock_waits,
+                           device->maps };
 }
 
 static void check_held(const struct sim_device *device, int ret,
@@ -109,6 +112,7 @@ static void check_held(const struct sim_device *device, int ret,
 {
     SIM_CHECK(ret < 0 || world.plan.preempt > 0 ||
               fiber_current->waits == held.waits ||
+              fiber_current->lock_waits != held.lock_waits ||
               device->maps != held.maps || device->later == 0,
               "%s gets an answer before a removal is complete",
               device->process->name);
@@ -197,6 +201,7 @@ static void remote_words(struct sim_device *device)
     uint64_t began = world.tick;
     int ret;
 
+    fiber_current->polled.waits = sizeof(buffer) / 8;
     sim_trace("reads a block of %s, slot %u", peer->name, slot);
     ret = memexpose_read_block(device_enter(device), slot_address(slot),
                                buffer, sizeof(buffer), &done);
@@ -347,6 +352,7 @@ void operation_custom_change(struct process *process)
             fiber_pause();
         }
     }
+    polling_anew(fiber_current);
     ret = memexpose_map_change_wait(process->group);
     sim_trace("the wait of the map change gave %d", ret);
     if (ret == 0) {
@@ -384,11 +390,13 @@ void operation_interrupt(struct sim_device *device)
 static void receive_interrupts(struct sim_device *device)
 {
     struct memexpose_interrupt interrupt;
+    uint64_t lock_waits = fiber_current->lock_waits;
     unsigned i, later = device->later;
 
     while (!device->going &&
            memexpose_device_receive(device_enter(device), &interrupt) == 0) {
-        SIM_CHECK(world.plan.preempt > 0 || later == 0,
+        SIM_CHECK(world.plan.preempt > 0 || later == 0 ||
+                  fiber_current->lock_waits != lock_waits,
                   "%s gets an interrupt before a removal is complete",
                   device->process->name);
         sim_trace("interrupt 0x%llx received",
@@ -403,6 +411,7 @@ static void receive_interrupts(struct sim_device *device)
         device->last_popped = interrupt.type;
         device->popped++;
         later = device->later;
+        lock_waits = fiber_current->lock_waits;
     }
 }
 
@@ -419,15 +428,18 @@ static void check_enabled(int ret)
 
 static void enable(struct sim_device *device, int64_t pause)
 {
+    int64_t until = pause ? world.now + pause : 0;
+
     if (!device->going) {
-        check_enabled(memexpose_device_enable(device_enter(device),
-                                              pause ? world.now + pause : 0));
+        fiber_current->polled = polling_until(until);
+        check_enabled(memexpose_device_enable(device_enter(device), until));
+        fiber_current->polled = polling_until(FOREVER);
     }
 }
 
 static void disable_for_a_while(struct sim_device *device, bool in_callback)
 {
-    int64_t pause = (1 + sim_below(40)) * MS;
+    int64_t pause = (1 + sim_below(40)) * (sim_chance(1, 4) ? LOOK : MS);
 
     sim_trace("disables");
     memexpose_device_disable(device_enter(device));
@@ -445,6 +457,22 @@ static void reset(struct sim_device *device)
     enable(device, 0);
 }
 
+/* Who has called a device may rely on it until he has the lock. */
+static void await_callers(const struct process *process)
+{
+    unsigned i = 0;
+
+    while (i < FIBERS) {
+        if (fibers[i].state != FIBER_FREE && fibers[i].process == process &&
+            fibers[i].at_lock) {
+            fiber_pause();
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+}
+
 /*
  * Destroyed whatever goes on, and there again some time later.  One at a time:
  * of two threads that destroy each other's device from within callbacks none
@@ -459,6 +487,7 @@ static void make_anew(struct sim_device *device)
     }
     process->remaking = device->going = true;
     totals.remakes++;
+    await_callers(process);
     sim_trace("destroys the device");
     memexpose_device_destroy(device_enter(device));
     SIM_CHECK(device->inside == fiber_current->inside[device->index],
@@ -512,9 +541,17 @@ static void look_around(struct sim_device *device)
     struct memexpose_stats stats;
 
     memexpose_device_ranges(device_enter(device), ranges, 4);
-    memexpose_device_stats(device_enter(device), &stats, sizeof(stats));
-    memexpose_device_link_state(device_enter(device));
-    memexpose_device_reg_read(device_enter(device), MEMEXPOSE_REG_LINK, 8);
+    polling_set(device->process);
+    if (!device->going) {
+        memexpose_device_stats(device_enter(device), &stats, sizeof(stats));
+    }
+    if (!device->going) {
+        memexpose_device_link_state(device_enter(device));
+    }
+    if (!device->going) {
+        memexpose_device_reg_read(device_enter(device), MEMEXPOSE_REG_LINK,
+                                  8);
+    }
 }
 
 void operation_run(struct process *process)

@@ -68,18 +68,26 @@ static void serve(struct process *process, int64_t until)
 
     do {
         int64_t deadline;
-        size_t count = memexpose_group_poll(process->group, fds, POLLED,
-                                            &deadline, NULL);
+        size_t count;
 
+        fiber->polled = (struct polled) { .serving = true,
+                                          .deadline = FOREVER };
+        count = memexpose_group_poll(process->group, fds, POLLED, &deadline,
+                                     NULL);
         SIM_CHECK(count <= POLLED, "more is polled than there is");
+        if (deadline <= world.now) {
+            fiber_pause();      /* as poll(2) does without a time to wait */
+        }
         fiber->until_end = true;
         fiber_poll(fds, count, deadline < until ? deadline : until);
         fiber->until_end = false;
+        polling_anew(fiber);
         if (sim_chance(1, 4)) {
             memexpose_group_process(process->group, NULL, 0);
         } else {
             memexpose_group_process(process->group, fds, count);
         }
+        fiber->polled = polling_until(FOREVER);
         if (sim_chance(1, 4)) {
             process_run_retired(process);
         }
@@ -129,6 +137,7 @@ static int group_wait(void *opaque, struct pollfd *fds, size_t count,
                       int64_t deadline)
 {
     (void)opaque;
+    polling_anew(fiber_current);
     if (sim_fault("wait")) {
         return -ENOMEM;
     }
@@ -142,7 +151,7 @@ static int group_wait(void *opaque, struct pollfd *fds, size_t count,
 static int64_t group_now(void *opaque)
 {
     (void)opaque;
-    return world.now;
+    return polling_clock();
 }
 
 static int give_links(struct sim_device *device)
@@ -195,6 +204,7 @@ static void build(struct process *process)
     process->group = memexpose_group_create(&ops, process);
     process->space = memexpose_space_create();
     SIM_CHECK(process->group && process->space, "a group cannot be created");
+    polling_set(process);
     for (i = 0; i < slot_count(); i++) {
         if (i == 0 || sim_chance(3, 4)) {
             slot_add(process, i);
@@ -208,16 +218,24 @@ static void build(struct process *process)
     process->up = true;
 }
 
+/* Long or, for one who polls, no longer than that takes. */
+static int64_t some_patience(void)
+{
+    return sim_chance(1, 4) ? sim_below(40) * LOOK : sim_below(300) * MS;
+}
+
 static void enable_all(struct process *process)
 {
     unsigned i;
 
     for (i = 0; i < process->device_count; i++) {
         bool patient = world.plan.calm || sim_chance(1, 2);
-        int ret = memexpose_device_enable(process->devices[i].device,
-                                          patient ? FOREVER : world.now +
-                                          sim_below(300) * MS);
+        int64_t until = patient ? FOREVER : world.now + some_patience();
+        int ret;
 
+        fiber_current->polled = polling_until(until);
+        ret = memexpose_device_enable(process->devices[i].device, until);
+        fiber_current->polled = polling_until(FOREVER);
         sim_trace("enabling device %u gave %d", i, ret);
         SIM_CHECK(ret == 0 || (!patient && ret == -ETIMEDOUT) ||
                   (!world.plan.calm && (ret == -ECANCELED || ret == -EMFILE ||
@@ -278,8 +296,10 @@ static void destroy(struct process *process)
         memexpose_device_destroy(process->devices[i].device);
         transport_release(&process->devices[i]);
     }
+    polling_check(process);
     SIM_CHECK(memexpose_group_destroy(process->group) == 0,
               "%s: a device is left in the group", process->name);
+    process->group = NULL;
     memexpose_space_destroy(process->space);
     process_run_retired(process);
     for (i = 0; i < PLACES; i++) {
@@ -335,6 +355,8 @@ void process_boot(struct process *process)
     process->single = sim_chance(1, 2);
     process->own_clock = sim_chance(1, 2);
     process->deferring = sim_chance(1, 2);
+    process->group = NULL;
+    polling_draw(process);
     memset(process->slots, 0, sizeof(process->slots));
     for (i = 0; i < process->device_count; i++) {
         struct sim_device *device = &process->devices[i];
@@ -362,6 +384,7 @@ void process_kill(struct process *process)
             fiber_abandon(&fibers[i]);
         }
     }
+    threads_release_process(process);
     process->life++;
     process->alive = false;
     process->up = false;

@@ -14,7 +14,8 @@ pids=
 trap 'for pid in $pids; do kill "$pid" 2>/dev/null; done; rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# The two outputs, added up; a failure is shown with its trace.
+# The two outputs, added up; a failure is shown with its trace.  What never
+# happened is not checked: that is a failure, too.
 conclude()
 {
     for number in 1 2; do
@@ -30,9 +31,16 @@ conclude()
         exit 1
     done
     awk '{ if (!($1 in sum)) order[++n] = $1; sum[$1] += $2 }
-         END { for (i = 1; i <= n; i++)
-                   printf "%-18s %d\n", order[i], sum[order[i]] }' \
-        "$dir/out1" "$dir/out2"
+         END { for (i = 1; i <= n; i++) {
+                   printf "%-18s %d\n", order[i], sum[order[i]]
+                   if (sum[order[i]] == 0)
+                       never = never " " order[i]
+               }
+               if (never) {
+                   print "it never came to:" never
+                   exit 1
+               } }' \
+        "$dir/out1" "$dir/out2" || exit 1
 }
 
 start()

@@ -11,7 +11,7 @@
 #include "mutants.h"
 #include "os.h"
 
-enum { STEPS = 60000, LAST_STEPS = 6000 };
+enum { STEPS = 400000 };         /* a block in words, polled for, takes many */
 
 struct world world;
 struct totals totals;
@@ -276,6 +276,8 @@ static bool can_run(const struct fiber *fiber)
                (fiber->until_end && world.ending) || polled(fiber);
     case FIBER_COND:
         return fiber->signalled || world.now >= fiber->deadline;
+    case FIBER_LOCK:
+        return threads_lock_is_free(fiber->lock);
     case FIBER_SLEEP:
         return world.now >= fiber->deadline;
     default:
@@ -492,6 +494,7 @@ bool sim_run(uint64_t seed, bool tracing)
     }
     block_check_buffers();
     totals.schedules++;
+    totals.polled += world.polled;
     totals.steps += steps;
     for (i = 0; i < world.plan.processes && !world.failed; i++) {
         SIM_CHECK(net_descriptors(&processes[i]) == 0,

@@ -8,7 +8,8 @@
  * where a thread would block, in the consumer's callbacks, and before it takes
  * a lock.  A scheduler that a seed drives chooses every step: which fiber
  * runs, which bytes arrive, what fails, who dies.  Time is virtual and passes
- * only when nobody can do anything.
+ * when nobody can do anything, and while one polls: a look at the clock then
+ * takes LOOK, with the group's lock held.
  */
 #ifndef SIMULATE_SIM_H
 #define SIMULATE_SIM_H
@@ -21,6 +22,7 @@
 #include <memexpose/memexpose.h>
 
 #define MS INT64_C(1000000)
+#define LOOK INT64_C(10000)     /* what polling until the next look takes */
 #define FOREVER INT64_MAX
 
 enum {
@@ -34,7 +36,7 @@ enum {
     BULK_ALL = BULKS * BULK_SIZE,
     BLOCK_MOST = 70000,         /* bytes that are accessed at once */
     FIBERS = 48,
-    RETIRED = 64
+    RETIRED = 1024
 };
 
 struct process;
@@ -67,6 +69,7 @@ struct totals {
     uint64_t faults, kills, stalls, resets, deadlines, reads_checked;
     uint64_t remakes, transports;
     uint64_t blocks, offers;
+    uint64_t polled, poll_hits, poll_misses, lock_waits;
 };
 
 struct world {
@@ -83,6 +86,7 @@ struct world {
     unsigned faults;            /* of this schedule */
     unsigned cancels;
     bool stalled;               /* something stood still: time may pass */
+    bool polled;                /* somebody did, before sleeping */
     char failure[400];
     uint64_t digest;            /* of everything that happened */
 };
@@ -115,7 +119,19 @@ enum fiber_state {
     FIBER_READY,
     FIBER_POLL,                 /* until descriptors or the deadline */
     FIBER_COND,                 /* until signalled or the deadline */
+    FIBER_LOCK,                 /* until nobody has the lock */
     FIBER_SLEEP
+};
+
+/* What a thread has polled since it began to wait, or to serve, or slept. */
+struct polled {
+    int64_t time;               /* no look but the first of a round counts */
+    uint64_t round;
+    bool serving;               /* an event loop */
+    unsigned waits;             /* that may come one after the other */
+    int64_t deadline;           /* of the wait */
+    unsigned late;              /* looks behind it */
+    unsigned rung;              /* looks since it was to be woken */
 };
 
 struct fiber {
@@ -129,20 +145,30 @@ struct fiber {
     size_t count;
     const void *cond;
     bool signalled;
+    const void *lock;
     bool until_end;             /* ... or until the schedule ends */
     int64_t deadline;
     bool entering;              /* a call on a device: no other thread takes
                                  * that away before the library's lock */
+    bool at_lock;               /* the same, and the lock was taken */
     unsigned depth;             /* of callbacks */
     unsigned inside[DEVICES];   /* of those of one device */
     unsigned services;          /* of those for a peer's access */
     uint64_t waits;             /* how often it gave way */
+    uint64_t lock_waits;        /* of these, for a lock */
+    struct polled polled;
     uint64_t reads_since;       /* tick when its operation began; 0: none */
     const struct sim_device *updating;  /* by a run of map and unmap */
 };
 
 extern struct fiber fibers[FIBERS];
 extern struct fiber *fiber_current;     /* NULL: the scheduler */
+
+/* How often it waited for something else than a lock. */
+static inline uint64_t fiber_waits(const struct fiber *fiber)
+{
+    return fiber->waits - fiber->lock_waits;
+}
 
 struct fiber *fiber_spawn(struct process *process, const char *name,
                           void (*entry)(struct fiber *fiber), void *argument);
@@ -367,6 +393,13 @@ struct process {
     bool alive;
     bool single;                /* one thread: it serves while it waits */
     bool own_clock;             /* the group has `now` and `wait` */
+    unsigned processors;
+    int64_t poll_wait, poll_serve;      /* 0: the group does not poll */
+    int64_t looked;             /* time that passed in looks */
+    unsigned greedy;            /* looks in vain since another thread wants
+                                 * the group's lock */
+    uint64_t hits;              /* when it looked last ... */
+    const struct fiber *looker; /* ... in this thread */
     bool up;                    /* devices exist */
     int64_t stalled;            /* stopped until then */
     int64_t revive;
@@ -407,6 +440,29 @@ unsigned slot_count(void);
 #define BULK UINT64_C(0x800000)         /* where bulk memory is */
 #define CONTROL UINT64_C(0x900000)      /* registers that make things happen */
 
+/* --- polling before sleeping (os-sim.c) ---------------------------------- */
+
+void polling_draw(struct process *process);
+/* The bounds that were drawn, or none for a while. */
+void polling_set(struct process *process);
+/* The clock, at which who polls has to look. */
+int64_t polling_clock(void);
+/* Nothing has come: others may go on. */
+void polling_in_vain(void);
+void polling_check(struct process *process);
+
+/* One wait, until @deadline at the latest. */
+static inline struct polled polling_until(int64_t deadline)
+{
+    return (struct polled) { .waits = 1, .deadline = deadline };
+}
+
+/* The same wait goes on, or another one. */
+static inline void polling_anew(struct fiber *fiber)
+{
+    fiber->polled.time = 0;
+}
+
 struct links links_of(struct process *process,
                       const struct sim_device *only);
 bool links_may_have_ended(const struct links *links);
@@ -415,6 +471,7 @@ bool links_may_have_ended(const struct links *links);
 static inline struct memexpose_device *device_enter(struct sim_device *device)
 {
     fiber_current->entering = true;
+    polling_anew(fiber_current);
     return device->device;
 }
 
@@ -441,5 +498,9 @@ size_t alloc_count(const struct process *process);
 /* --- threads (threads.c) ------------------------------------------------- */
 
 void threads_reset(void);
+void threads_release_process(const struct process *process);
+bool threads_lock_is_free(const void *lock);
+bool threads_holds(const void *lock);   /* this one? */
+bool threads_holds_any(void);
 
 #endif

@@ -296,6 +296,7 @@ void slot_withdraw(struct process *process, unsigned index)
     if (slot->object) {
         memory_watch(slot->object);
     }
+    polling_anew(fiber_current);
     ret = memexpose_space_withdraw(process->space, process->group,
                                    slot_address(index));
     sim_trace("withdrawing slot %u gave %d", index, ret);

@@ -22,8 +22,11 @@ int __wrap_sched_yield(void);
 
 enum { HELD = 16 };
 
-/* Locks are let go of before a fiber gives way, so few are ever held. */
-static const pthread_mutex_t *held[HELD];
+/* Locks are let go of before a fiber gives way, unless it polls. */
+static struct {
+    const void *mutex;
+    struct fiber *fiber;
+} held[HELD];
 static unsigned held_count;
 
 void threads_reset(void)
@@ -31,35 +34,105 @@ void threads_reset(void)
     held_count = 0;
 }
 
-pthread_t __wrap_pthread_self(void)
+static void release(unsigned i)
 {
-    return (pthread_t)(fiber_current ? fiber_current->id + 1 : 0);
+    held[i] = held[--held_count];
 }
 
-static bool is_held(const pthread_mutex_t *mutex)
+void threads_release_process(const struct process *process)
+{
+    unsigned i = 0;
+
+    while (i < held_count) {
+        if (held[i].fiber && held[i].fiber->process == process) {
+            release(i);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* Its place among those that are held, or their number. */
+static unsigned find(const void *mutex)
+{
+    unsigned i = 0;
+
+    while (i < held_count && held[i].mutex != mutex) {
+        i++;
+    }
+    return i;
+}
+
+bool threads_lock_is_free(const void *lock)
+{
+    return find(lock) == held_count;
+}
+
+bool threads_holds(const void *lock)
+{
+    unsigned i = find(lock);
+
+    return i < held_count && held[i].fiber == fiber_current;
+}
+
+bool threads_holds_any(void)
 {
     unsigned i;
 
     for (i = 0; i < held_count; i++) {
-        if (held[i] == mutex) {
+        if (held[i].fiber == fiber_current) {
             return true;
         }
     }
     return false;
 }
 
+pthread_t __wrap_pthread_self(void)
+{
+    return (pthread_t)(fiber_current ? fiber_current->id + 1 : 0);
+}
+
+static void take(const void *mutex)
+{
+    SIM_CHECK(held_count < HELD, "locks are taken and never let go of");
+    held[held_count].mutex = mutex;
+    held[held_count++].fiber = fiber_current;
+    if (fiber_current && fiber_current->process->looker != fiber_current) {
+        fiber_current->process->greedy = 0;
+    }
+}
+
+/* Somebody has it who polls. */
+static void wait_for_lock(const void *mutex)
+{
+    struct fiber *fiber = fiber_current;
+
+    SIM_CHECK(fiber && !threads_holds(mutex),
+              "a thread takes a lock that it holds");
+    totals.lock_waits++;
+    while (!threads_lock_is_free(mutex)) {
+        fiber->at_lock = fiber->entering;
+        fiber->lock_waits++;
+        fiber->state = FIBER_LOCK;
+        fiber->lock = mutex;
+        fiber->deadline = FOREVER;
+        fiber_yield();
+    }
+}
+
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-    if (fiber_current && held_count == 0 && !fiber_current->entering &&
+    if (fiber_current && !fiber_current->entering && !threads_holds_any() &&
         sim_chance(world.plan.preempt, 1000)) {
         fiber_pause();
     }
-    if (fiber_current) {
-        fiber_current->entering = false;
+    if (!threads_lock_is_free(mutex)) {
+        wait_for_lock(mutex);
     }
-    SIM_CHECK(!is_held(mutex), "a thread takes a lock that it holds");
-    SIM_CHECK(held_count < HELD, "locks are taken and never let go of");
-    held[held_count++] = mutex;
+    if (fiber_current) {
+        fiber_current->entering = fiber_current->at_lock = false;
+    }
+    take(mutex);
     return 0;
 }
 
@@ -69,18 +142,20 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex)
     if (fiber_current && world.plan.preempt > 0 && sim_chance(1, 8)) {
         return EBUSY;
     }
-    return __wrap_pthread_mutex_lock(mutex);
+    if (threads_lock_is_free(mutex) || threads_holds(mutex)) {
+        return __wrap_pthread_mutex_lock(mutex);
+    }
+    if (fiber_current) {
+        fiber_current->at_lock = fiber_current->entering;
+    }
+    return EBUSY;
 }
 
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
-    unsigned i;
-
-    for (i = 0; i < held_count; i++) {
-        if (held[i] == mutex) {
-            held[i] = held[--held_count];
-            return 0;
-        }
+    if (threads_holds(mutex)) {
+        release(find(mutex));
+        return 0;
     }
     sim_fail("a thread lets go of a lock that it does not hold");
     return EPERM;
@@ -93,13 +168,14 @@ static int wait_cond(pthread_cond_t *cond, pthread_mutex_t *mutex,
 
     SIM_CHECK(fiber, "a wait outside of any thread");
     __wrap_pthread_mutex_unlock(mutex);
-    SIM_CHECK(held_count == 0, "a thread sleeps with a lock held");
+    SIM_CHECK(!threads_holds_any(), "a thread sleeps with a lock held");
     fiber->state = FIBER_COND;
     fiber->cond = cond;
     fiber->signalled = false;
     fiber->deadline = deadline;
     fiber_yield();
-    held[held_count++] = mutex;
+    wait_for_lock(mutex);
+    take(mutex);
     return fiber->signalled || deadline > world.now ? 0 : ETIMEDOUT;
 }
 

@@ -78,12 +78,14 @@ static bool hand_over(struct sim_device *device, enum memexpose_link link)
     return ret == 0;
 }
 
+/* If the first is closed already, the second would wait for ever. */
 static void hand_over_both(struct sim_device *device)
 {
     struct transport *transport = &device->transport;
     unsigned link;
 
-    if (transport->wanted && hand_over(device, MEMEXPOSE_LINK_MEM)) {
+    if (transport->wanted && hand_over(device, MEMEXPOSE_LINK_MEM) &&
+        transport->up[MEMEXPOSE_LINK_MEM]) {
         hand_over(device, MEMEXPOSE_LINK_INTR);
     }
     for (link = 0; link < 2; link++) {
