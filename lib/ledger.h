@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The exporter's ledger: what was shared with the peer and not yet invalidated
- * (protocol section 4); the importer has one of what it is about to map.  Pure.  Everything takes time as the logarithm of the
- * number of entries, and as the number of those that lie at one address, which
- * are more than one only if different objects were there.
+ * (protocol section 4); the importer has one of what it is about to map.
+ *
+ * Pure.  Everything takes time as the logarithm of the number of entries, and
+ * as the number of those that lie at one address, which are more than one only
+ * if different objects were there.
  */
 #ifndef MX_LEDGER_H
 #define MX_LEDGER_H

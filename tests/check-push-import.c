@@ -371,7 +371,7 @@ static bool is_held(void *opaque)
     return held;
 }
 
-/* What was not offered in time comes with an answer, and is held for as well. */
+/* What was not offered in time comes with an answer, and is held for, too. */
 START_TEST(shared_by_an_answer)
 {
     const struct offer share = range(0);

@@ -138,7 +138,8 @@ static void op_trace(void *opaque, enum memexpose_link link, bool sent,
 
     fuzz_check(mx_wire_decode(message, bytes, &decoded, &used) == MX_DECODED);
     seed_message(session, message, bytes);
-    add_conn_step(session, sent ? 4 : 0, fuzz_type_byte(decoded.type), &decoded);
+    add_conn_step(session, sent ? 4 : 0, fuzz_type_byte(decoded.type),
+                  &decoded);
     if (!sent) {
         struct mx_message piece = { .share = { .kind = decoded.share.kind } };
 
