@@ -181,7 +181,8 @@ start_bare() {
         -qtest-log none -chardev "pipe,id=monitor,path=$file.qmp" \
         -mon chardev=monitor,mode=control "${words[@]}" -device \
         "memexpose-pci,id=mx,addr=4,mem_chardev=link-mem,$(
-            )intr_chardev=link-intr,shm_size=0x10000000,wait=off,push=on" \
+            )intr_chardev=link-intr,shm_size=0x10000000,wait=off,push=on,$(
+            )max-ranges=1024" \
         -device edu,addr=5
     vm_device[bare]=/machine/peripheral/mx
     await_monitor bare

@@ -101,18 +101,24 @@ sockets_listen() {
     done
 }
 
+# How a client tries again: the older option has gone from newer series.
+case $QEMU_SERIES in
+7.*) reconnect='reconnect=1' ;;
+*) reconnect='reconnect-ms=1000' ;;
+esac
+
 sockets_connect() {
     local part
 
     for part in mem intr; do
-        printf '%s\n' -chardev "socket,id=$1-$part,reconnect=1,path=$(
+        printf '%s\n' -chardev "socket,id=$1-$part,$reconnect,path=$(
             )$directory/$1-$part"
     done
 }
 
 # As a client that does not come back.
 sockets_connect_once() {
-    sockets_connect "$1" | sed 's/reconnect=1,//'
+    sockets_connect "$1" | sed "s/$reconnect,//"
 }
 
 # The window of every device: large enough for what any of the machines has.

@@ -160,7 +160,7 @@ over_tcp() {
             give_up "query-chardev: $reply"
         ports=${BASH_REMATCH[1]}
         words+=(-chardev
-            "socket,id=tcp-$part_name,host=127.0.0.1,port=$ports,reconnect=1")
+            "socket,id=tcp-$part_name,host=127.0.0.1,port=$ports,$reconnect")
     done
     start_vm two virt,memexpose-ep=tcp,memexpose-size=$window "${words[@]}"
     vm_device[one]=$(platform_device one)
