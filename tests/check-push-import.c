@@ -3,92 +3,9 @@
  * Offers (protocol section 9) that a raw peer makes to a device.
  */
 #include <errno.h>
-#include <linux/sockios.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "device.h"
-#include "harness.h"
-#include "rig.h"
-
-enum { AT = 0x100000, SIZE = 0x2000, STEP = 0x10000, FLOOD = 10000 };
-
-static void prepare(struct rig *rig, int i)
-{
-    rig_init(rig, ROLE(i));
-    rig->config.hello = MEMEXPOSE_HELLO_ON;
-    rig->config.push = true;
-    rig->config.share = false;  /* the device itself offers nothing */
-}
-
-/* Settled: what the device says first is the end of its own offers. */
-static void settle(struct rig *rig)
-{
-    rig_greet(rig, RIG_PUSH | RIG_BLOCK);
-    peer_expect(&rig->peer, PEER_MEM, say_offer(NULL));
-}
-
-static void up(struct rig *rig, int i)
-{
-    prepare(rig, i);
-    rig_start(rig);
-    settle(rig);
-}
-
-static struct offer range(unsigned i)
-{
-    return (struct offer) { .start = AT + (uint64_t)STEP * i, .size = SIZE };
-}
-
-/* The peer offers the range with memory of its own, full of @fill. */
-static void offer_filled(struct rig *rig, const struct offer *offer,
-                         uint8_t fill)
-{
-    int fd = peer_memory(SIZE, fill, true);
-
-    peer_send_fd(&rig->peer, PEER_MEM, say_offer(offer), fd);
-    close(fd);
-}
-
-static void offer_range(struct rig *rig, unsigned i)
-{
-    struct offer offer = range(i);
-
-    offer_filled(rig, &offer, (uint8_t)(0x21 + i));
-}
-
-static bool is_received(void *opaque)
-{
-    struct rig *rig = opaque;
-    int left = 1;
-
-    rig_drive(rig);
-    ck_assert_int_eq(ioctl(rig->peer.fd[PEER_MEM], SIOCOUTQ, &left), 0);
-    return left == 0;
-}
-
-static void end_offers(struct rig *rig)
-{
-    peer_send(&rig->peer, PEER_MEM, say_offer(NULL));
-    harness_wait(is_received, rig, PEER_PATIENCE);
-    rig_drive(rig);
-}
-
-static void expect_direct(struct rig *rig, unsigned i)
-{
-    uint64_t value;
-
-    ck_assert_int_eq(memexpose_read(rig->device, range(i).start, 1, &value),
-                     0);
-    ck_assert_uint_eq(value, 0x21 + i);
-    peer_expect_nothing(&rig->peer, PEER_MEM);
-}
-
-static void expect_link(struct rig *rig, unsigned i)
-{
-    rig_offer(rig, range(i).start, NULL, -1);
-}
+#include "push.h"
 
 /* --- what is mapped, and when -------------------------------------------- */
 
@@ -721,101 +638,6 @@ START_TEST(ten_thousand_offers)
 }
 END_TEST
 
-/* --- callbacks that end it ----------------------------------------------- */
-
-static void end_disable(struct rig *rig)
-{
-    memexpose_device_disable(rig->device);
-}
-
-static void end_reset(struct rig *rig)
-{
-    memexpose_device_reset(rig->device);
-}
-
-static void end_destroy(struct rig *rig)
-{
-    struct memexpose_device *device = rig->device;
-
-    rig->device = NULL;
-    memexpose_device_destroy(device);
-}
-
-static void (*const enders[])(struct rig *rig) = { end_disable, end_reset,
-                                                   end_destroy };
-static void (*ender)(struct rig *rig);
-static unsigned end_at;         /* which callback of all */
-static unsigned calls;
-static bool gone;               /* the device was destroyed: no more calls */
-
-static void count_call(struct rig *rig)
-{
-    ck_assert(!gone);
-    calls++;
-    if (ender && calls == end_at) {
-        void (*end)(struct rig *rig) = ender;
-
-        ender = NULL;
-        end(rig);
-        gone = !rig->device;
-    }
-}
-
-static int counted_map(struct rig *rig, const struct memexpose_range *range)
-{
-    (void)range;
-    count_call(rig);
-    return 0;
-}
-
-static void counted_update(struct rig *rig, bool begin)
-{
-    (void)begin;
-    count_call(rig);
-}
-
-/* In update(true), each map, update(false), and each of those of the end. */
-START_TEST(ends_in_a_callback)
-{
-    size_t mappings = 3;
-    struct rig rig;
-
-    ender = enders[_i % 3];
-    end_at = 1 + (unsigned)_i / 3;
-    calls = 0;
-    gone = false;
-    prepare(&rig, 0);
-    rig.on_map = counted_map;
-    rig.on_unmap = counted_map;
-    rig.on_update = counted_update;
-    rig_start(&rig);
-    settle(&rig);
-    for (unsigned i = 0; i < mappings; i++) {
-        offer_range(&rig, i);
-    }
-    end_offers(&rig);
-    peer_close(&rig.peer);
-    rig_drive(&rig);
-    rig_drive(&rig);
-    ck_assert(!ender);          /* it was called */
-    /* all but the one whose callback destroyed the device */
-    ck_assert_uint_eq(rig.unmaps, !rig.device && end_at > 1 && end_at < 5 ?
-                      rig.maps - 1 : rig.maps);
-    if (rig.device) {
-        ck_assert(!rig.updating);
-        ck_assert_uint_eq(rig_ranges(&rig), 0);
-        memexpose_device_enable(rig.device, 0);
-        settle(&rig);
-        offer_range(&rig, 0);
-        end_offers(&rig);
-        ck_assert_uint_eq(rig_ranges(&rig), 1);
-    }
-    rig_end(&rig);
-}
-END_TEST
-
-enum { CALLBACKS = 10 };        /* two runs of three */
-
 int main(void)
 {
     Suite *suite = suite_create("push-import");
@@ -845,7 +667,6 @@ int main(void)
     tcase_add_loop_test(tcase, a_lie, 0, 4 * LIES);
     tcase_add_loop_test(tcase, an_offer_out_of_place, 0, 8);
     tcase_add_loop_test(tcase, ten_thousand_offers, 0, 2);
-    tcase_add_loop_test(tcase, ends_in_a_callback, 0, 3 * CALLBACKS);
     suite_add_tcase(suite, tcase);
     return harness_main(suite);
 }
