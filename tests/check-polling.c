@@ -623,8 +623,8 @@ START_TEST(does_not_poll_within_a_callback)
 }
 END_TEST
 
-/* The consumer's loop may wait for just that; then it is to come back until the
- * time is over, or until it is told to poll no more. */
+/* The consumer's loop may wait for just that; then it is to come back, until
+ * the time is over, or until it is told to poll no more. */
 START_TEST(returns_with_an_interrupt)
 {
     int64_t deadline, start = memexpose_group_now(group);
